@@ -1,0 +1,95 @@
+"""What `run` tells while it runs, in this order, with any number of `Waiting` before and `Tick` in between:
+
+Started  (MethodStarted  StepDone × steps  MethodDone) × methods × repeats  Finished | Stopped
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from PIL import Image
+
+from compare.report import Comparison, PlanSummary, Result
+from compare.request import Request
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Another comparison is running and this one is in line. Comes about once a second."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Nothing new for a second. A reader can show that work goes on; one that has gone away is noticed."""
+
+    seconds: float
+    """Since the run began."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run has the model to itself."""
+
+    request: Request
+    methods: tuple[str, ...]
+    """In the order in which they will run."""
+    notes: tuple[str, ...]
+    plans: Mapping[str, PlanSummary]
+    """By method. "fewer-steps" is not among them: its steps are known once ToDo has been timed."""
+
+
+@dataclass(frozen=True)
+class MethodStarted:
+    """A method begins its warm-up step."""
+
+    method: str
+    steps: int
+    """The UNet calls to come, without the warm-up. Heun-like samplers make two per step."""
+    repeat: int
+    """From 1."""
+    repeats: int
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A denoising step is done. The warm-up step is not told."""
+
+    method: str
+    repeat: int
+    step: int
+    """From 1 to `steps`."""
+    steps: int
+    seconds: float
+    """On the clock of this loop so far."""
+    preview: Image.Image | None
+    """A small picture of where the denoising is heading; only in some steps of the first repeat."""
+
+
+@dataclass(frozen=True)
+class MethodDone:
+    """A method has its picture. With repeats it comes after each, with all the times so far."""
+
+    result: Result
+    repeat: int
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """All done. The last event."""
+
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Stopped on request. The last event."""
+
+    comparison: Comparison | None
+    """Of the methods that were done by then; None if none was."""
+
+
+Event = Waiting | Tick | Started | MethodStarted | StepDone | MethodDone | Finished | Stopped

@@ -1,0 +1,180 @@
+"""What came out: a `Comparison` of `Result`s, saved as pictures and `report.json`, and loaded back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from compare.request import Request, method_of
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+class LevelTokens(_Record):
+    """What a method does to the self-attention blocks of one grid."""
+
+    level: int
+    """0 is the finest grid on which the UNet has self-attention; each level halves it."""
+    grid: tuple[int, int]
+    """Rows and columns of tokens."""
+    blocks: int
+    tokens: int
+    query_tokens: int
+    kv_tokens: int
+
+    @property
+    def kept(self) -> float:
+        """The share of keys and values that is left, 0 to 1."""
+        return self.kv_tokens / self.tokens
+
+
+class PlanSummary(_Record):
+    """The work of a method by count. FLOPs are those of one UNet call for one picture."""
+
+    flops_before: int
+    flops_after: int
+    flop_speedup: float
+    """FLOPs of all the baseline's steps over FLOPs of all this method's steps."""
+    ceiling: float | None
+    """The FLOP speed-up if all that a method of this kind works on were free, at the levels it is used at.
+    It bounds FLOPs, not seconds. None where the method leaves attention alone."""
+    levels: tuple[LevelTokens, ...]
+
+
+class Times(_Record):
+    """Wall clock, in seconds."""
+
+    denoising: tuple[float, ...]
+    """One per repeat: the denoising loop alone, synchronised at both ends, previews not counted."""
+    decoding: float
+    """From the final latents to the picture, in the first repeat."""
+
+    @computed_field
+    @property
+    def seconds(self) -> float:
+        """The median of `denoising`."""
+        return median(self.denoising)
+
+    @property
+    def fastest(self) -> float:
+        return min(self.denoising)
+
+    @property
+    def slowest(self) -> float:
+        return max(self.denoising)
+
+
+class Scores(_Record):
+    """How close a picture is to the baseline's."""
+
+    identical: bool
+    """Not one pixel differs."""
+    psnr: float | None
+    """Peak signal-to-noise ratio in dB; None where the pictures are identical, for it would be infinite."""
+    ssim: float
+    """Structural similarity, 1 for identical pictures."""
+    high_frequency: float | None
+    """The energy of fine detail as a share of the baseline's: spatial frequencies of the luminance above half
+    of the highest that the picture can hold. Below 1 is blurred, above 1 is noise or sharpening. None where
+    the baseline has none."""
+
+
+class Result(_Record):
+    """One method's picture, and what it took."""
+
+    method: str
+    steps: int
+    times: Times
+    plan: PlanSummary
+    speedup: float | None = None
+    """Baseline's seconds over this method's; None where Baseline was not run."""
+    scores: Scores | None = None
+    """None for Baseline itself, and where Baseline was not run."""
+    peak_memory: int | None = None
+    """Most bytes allocated on the accelerator at any one time in the denoising loop, the model included;
+    None on a CPU."""
+    image: Image.Image = Field(exclude=True, repr=False)
+
+    @property
+    def label(self) -> str:
+        return method_of(self.method).label
+
+
+class ModelInfo(_Record):
+    """What ran, in enough detail to load it again."""
+
+    name: str
+    source: str
+    """A folder, a file, or a repository on the Hugging Face Hub."""
+    revision: str | None = None
+    variant: str | None = None
+    vae: str | None = None
+    """The repository of the VAE, where it is not the model's own."""
+    vae_revision: str | None = None
+    pipeline: str
+    """Class name in diffusers."""
+    scheduler: str
+    unet_parameters: int
+    device: str
+    dtype: str
+    attention: str
+
+
+class Environment(_Record):
+    """On what it ran. Times mean nothing without it."""
+
+    platform: str
+    python: str
+    cpu: str
+    cores: int
+    """Cores this process may use."""
+    threads: int
+    """Threads PyTorch uses on the CPU."""
+    memory: int
+    """Bytes of main memory."""
+    accelerator: str | None
+    accelerator_memory: int | None
+    packages: dict[str, str]
+    """Version by distribution name."""
+
+
+class Comparison(_Record):
+    """A finished comparison. `report.json` in the folder it is saved to is this, without the pictures."""
+
+    report_version: Literal[1] = 1
+    date: datetime
+    """When it ended, UTC."""
+    request: Request
+    model: ModelInfo
+    environment: Environment
+    notes: tuple[str, ...]
+    """Sentences that a reader of the numbers should know."""
+    results: tuple[Result, ...]
+
+    def result(self, method: str) -> Result | None:
+        """The result of the method with this id, or None."""
+        return next((result for result in self.results if result.method == method), None)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `report.json`, one `<method>.png` each and the side-by-side `comparison.png`.
+
+        Files of those names are replaced. Returns the folder, which is made if need be.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """Read back what `save` wrote.
+
+        Raises:
+            FileNotFoundError: where `report.json` or a picture is missing.
+            ValueError: where `report.json` is not such a report; the sentence says what is wrong with it.
+        """
+        raise NotImplementedError
