@@ -1,0 +1,218 @@
+"""Trains the UNet and both text encoders on the latents of the crops.
+
+``python -m training.diffusion --crops 150000`` goes on from ``checkpoint.pt`` when there is one and stops
+when so many crops have been seen in all; with ``--cooldown 0.2`` the learning rate falls to zero over the
+last fifth of them. Killing it loses what came after the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from training.crops import HELD_OUT
+from training.device import autocast, pick_device
+from training.paths import WORK
+from training.shape import TRAIN_TIMESTEPS, build_scheduler, build_text_encoders, build_unet
+from training.text import build_tokenizer
+from training.vae import to_pixels
+
+CAPTION_DROPOUT = 0.1  # for classifier-free guidance
+SNR_CAP = 5.0
+CONDITION_SIDES = torch.arange(128, 2049, 64)  # px; a sheet looks the same at every size
+
+
+class Denoiser(nn.Module):
+    """UNet and text encoders as one module: tokens in, predicted velocity out."""
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        text_encoder: CLIPTextModel,
+        text_encoder_2: CLIPTextModelWithProjection,
+    ) -> None:
+        super().__init__()
+        self.unet = unet
+        self.text_encoder = text_encoder
+        self.text_encoder_2 = text_encoder_2
+
+    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, time_ids: Tensor) -> Tensor:
+        """latents (n, 4, h, w), timesteps (n,), tokens (n, 77), time_ids (n, 6) → velocity like latents.
+
+        The text features are SDXL's: the last but one layer of both encoders, and the projection of one.
+        """
+        first = self.text_encoder(tokens, output_hidden_states=True)
+        second = self.text_encoder_2(tokens, output_hidden_states=True)
+        text = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
+        return self.unet(
+            latents,
+            timesteps,
+            encoder_hidden_states=text,
+            added_cond_kwargs={"text_embeds": second.text_embeds, "time_ids": time_ids},
+        ).sample
+
+
+def build_denoiser(tokenizer: CLIPTokenizer) -> Denoiser:
+    encoders = build_text_encoders(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return Denoiser(build_unet(), *encoders)
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """(n, 77) token ids, padded as the pipeline pads them."""
+    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+@torch.no_grad()
+def encode_crops(crops: np.ndarray, vae: AutoencoderKL, device: torch.device) -> Tensor:
+    """(n, h, w, 3) uint8 → (n, 4, h/4, w/4) float16 latents, on the CPU."""
+    vae = vae.to(device, memory_format=torch.channels_last)
+    parts = []
+    for start in range(0, len(crops), 64):
+        with autocast(device):
+            latents = vae.encode(to_pixels(np.asarray(crops[start : start + 64]), device)).latent_dist.mode()
+        parts.append(latents.half().cpu())
+    return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The shipped scheduler's noise, and its v-prediction target (arXiv 2202.00512, appendix D)."""
+
+    signal: Tensor  # sqrt(alpha_bar) for each timestep
+    sigma: Tensor  # sqrt(1 - alpha_bar)
+
+    @classmethod
+    def of_scheduler(cls, device: torch.device) -> Noise:
+        alphas = build_scheduler().alphas_cumprod.to(device)
+        # Euler keeps 2^-24 where zero belongs, to divide by it; training wants the zero.
+        alphas = torch.where(torch.arange(len(alphas), device=device) == len(alphas) - 1, 0.0, alphas)
+        return cls(alphas.sqrt(), (1 - alphas).sqrt())
+
+    def loss(self, denoiser: Denoiser, latents: Tensor, tokens: Tensor, time_ids: Tensor) -> Tensor:
+        """Squared error of the velocity with the weight min(SNR, cap) + 1 over SNR + 1 (arXiv 2303.09556)."""
+        device = latents.device
+        # Stratified: one timestep from each of n equal parts of the range.
+        n = len(latents)
+        t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * TRAIN_TIMESTEPS).long()
+        signal, sigma = (values[t].view(-1, 1, 1, 1) for values in (self.signal, self.sigma))
+        noise = torch.randn_like(latents)
+        velocity = signal * noise - sigma * latents
+        with autocast(device):
+            predicted = denoiser(signal * latents + sigma * noise, t, tokens, time_ids)
+        snr = (signal / sigma).square().flatten()
+        weight = (snr.clamp(max=SNR_CAP) + 1) / (snr + 1)
+        error = F.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
+        return (weight * error).mean()
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Warm-up, a constant learning rate, and a linear fall to zero over the last ``cooldown`` of the run."""
+
+    peak: float
+    crops: int
+    cooldown: float
+    warmup: int = 8000
+
+    def learning_rate(self, seen: int) -> float:
+        left = (self.crops - seen) / max(1.0, self.cooldown * self.crops)
+        return self.peak * max(0.0, min(1.0, seen / self.warmup, left if self.cooldown else 1.0))
+
+
+def _time_ids(n: int, device: torch.device) -> Tensor:
+    """(n, 6) SDXL size conditioning (arXiv 2307.01952, section 2.2): original size, crop, target size."""
+    sides = CONDITION_SIDES[torch.randint(len(CONDITION_SIDES), (n, 2))]
+    return torch.cat([sides, torch.zeros_like(sides), sides], dim=1).to(device, torch.float32)
+
+
+def _save(path: Path, state: dict[str, object]) -> None:
+    torch.save(state, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crops", type=int, required=True, help="stop after so many in all")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=9e-4)
+    parser.add_argument("--cooldown", type=float, default=0.0, help="share of the run, at its end")
+    parser.add_argument("--minutes-between-checkpoints", type=float, default=3.0)
+    parser.add_argument("--data", type=Path, default=WORK / "data")
+    parser.add_argument("--vae", type=Path, default=WORK / "vae")
+    parser.add_argument("--checkpoint", type=Path, default=WORK / "checkpoint.pt")
+    args = parser.parse_args()
+
+    device = pick_device()
+    tokenizer = build_tokenizer()
+    captions = json.loads((args.data / "captions.json").read_text())[HELD_OUT:]
+    tokens = tokenize(tokenizer, captions)
+    no_caption = tokenize(tokenizer, [""])[0]
+    cache = args.data / "latents.pt"
+    if not cache.exists():
+        crops = np.load(args.data / "crops.npy", mmap_mode="r")[HELD_OUT:]
+        torch.save(encode_crops(crops, AutoencoderKL.from_pretrained(args.vae), device), cache)
+    latents = torch.load(cache)
+
+    denoiser = build_denoiser(tokenizer).to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+    ema = EMAModel(denoiser.parameters(), decay=0.9993, use_ema_warmup=True, power=0.75)
+    seen = 0
+    if args.checkpoint.exists():
+        state = torch.load(args.checkpoint, map_location=device)
+        denoiser.load_state_dict(state["denoiser"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema.load_state_dict(state["ema"])
+        seen = state["seen"]
+    ema.to(device)
+
+    schedule = Schedule(args.learning_rate, args.crops, args.cooldown)
+    noise = Noise.of_scheduler(device)
+    started, saved, first, losses = time.monotonic(), time.monotonic(), seen, []
+    while seen < args.crops:
+        chosen = torch.randint(len(latents), (args.batch,))
+        words = torch.where(torch.rand(args.batch, 1) < CAPTION_DROPOUT, no_caption, tokens[chosen])
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.learning_rate(seen)
+        loss = noise.loss(
+            denoiser, latents[chosen].to(device).float(), words.to(device), _time_ids(args.batch, device)
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
+        optimizer.step()
+        ema.step(denoiser.parameters())
+        seen += args.batch
+        losses.append(loss.detach())
+        if len(losses) == 100:
+            speed = (seen - first) / (time.monotonic() - started)
+            print(
+                f"{time.strftime('%H:%M:%S')} crops {seen}, loss {torch.stack(losses).mean().item():.4f}, "
+                f"learning rate {schedule.learning_rate(seen):.1e}, {speed:.1f} crops/s",
+                flush=True,
+            )
+            losses.clear()
+        if seen >= args.crops or time.monotonic() - saved > 60 * args.minutes_between_checkpoints:
+            state = {
+                "denoiser": denoiser.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "ema": ema.state_dict(),
+                "seen": seen,
+            }
+            _save(args.checkpoint, state)
+            saved = time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""The twelve fixed prompts by which a model is looked at, one seed each; the page offers the same ones."""
+
+EXAMPLES = (
+    "a red apple on mint",
+    "a fox on navy",
+    "a cat on sky blue",
+    "a frog on pink",
+    "a mushroom on yellow",
+    "a penguin on orange",
+    "an alien on lavender",
+    "a sunflower on white",
+    "a rocket on navy",
+    "a turtle on pink",
+    "a ladybug on white",
+    "a pumpkin and a maple leaf on mint",
+)
+FIRST_SEED = 100  # the n-th prompt is drawn with seed FIRST_SEED + n, n from 0

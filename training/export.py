@@ -1,0 +1,61 @@
+"""Puts the trained parts together as a plain ``StableDiffusionXLPipeline`` folder.
+
+``python -m training.export`` writes the moving average of ``checkpoint.pt`` and ``vae/`` to assets/mini-sdxl:
+float16, every file below 9 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
+from diffusers.training_utils import EMAModel
+
+from training.diffusion import build_denoiser
+from training.paths import SHIPPED, WORK
+from training.shape import build_scheduler
+from training.text import build_tokenizer
+
+LARGEST_FILE = "8MB"  # Spaces refuse plain git files of 10 MB
+
+
+def assemble(checkpoint: Path, vae: Path) -> StableDiffusionXLPipeline:
+    """The pipeline with the averaged weights, in float32 on the CPU."""
+    tokenizer = build_tokenizer()
+    denoiser = build_denoiser(tokenizer)
+    state = torch.load(checkpoint, map_location="cpu")
+    ema = EMAModel(denoiser.parameters())
+    ema.load_state_dict(state["ema"])
+    ema.copy_to(denoiser.parameters())
+    return StableDiffusionXLPipeline(
+        vae=AutoencoderKL.from_pretrained(vae),
+        text_encoder=denoiser.text_encoder.eval(),
+        text_encoder_2=denoiser.text_encoder_2.eval(),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=denoiser.unet.eval(),
+        scheduler=build_scheduler(),
+        force_zeros_for_empty_prompt=False,  # training encodes the empty caption like any other
+        add_watermarker=False,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=WORK / "checkpoint.pt")
+    parser.add_argument("--vae", type=Path, default=WORK / "vae")
+    parser.add_argument("--vocabulary", type=Path, default=WORK / "data" / "vocabulary.json")
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    args = parser.parse_args()
+    pipe = assemble(args.checkpoint, args.vae)
+    pipe.to(torch.float16).save_pretrained(args.out, max_shard_size=LARGEST_FILE)
+    shutil.copy(args.vocabulary, args.out / "vocabulary.json")
+    sizes = [file.stat().st_size / 1e6 for file in args.out.rglob("*") if file.is_file()]
+    print(f"{args.out}: {sum(sizes):.1f} MB in {len(sizes)} files, the largest {max(sizes):.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

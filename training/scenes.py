@@ -1,0 +1,91 @@
+"""The pictures and captions the model learns: sticker sheets on a plain background.
+
+The statistics of a sheet are the same everywhere in it, so a model that has seen small crops only makes
+sensible pictures of any size and shape.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from PIL import Image
+
+from training.artwork import Background, Thing
+
+PITCH = 104  # px between sticker centres
+STICKER_SIDE = (76, 100)  # px, smallest and largest
+JITTER = 7  # px
+TURN = 14  # degrees
+
+
+def draw_sheet(
+    rng: random.Random,
+    pictures: Sequence[Image.Image],
+    background: Background,
+    width: int,
+    height: int,
+) -> Image.Image:
+    """A ``width`` × ``height`` px window onto an endless sheet with stickers of the given pictures.
+
+    The grid is staggered: every second row starts half a pitch later. Where the window lies is random.
+    """
+    sheet = Image.new("RGB", (width, height), background.rgb)
+    left, top = rng.uniform(0, PITCH), rng.uniform(0, PITCH)
+    for row in range(-1, height // PITCH + 2):
+        shift = PITCH / 2 if row % 2 else 0
+        for column in range(-1, width // PITCH + 2):
+            side = round(rng.uniform(*STICKER_SIDE))
+            x = left + column * PITCH + shift + rng.uniform(-JITTER, JITTER) - side / 2
+            y = top + row * PITCH + rng.uniform(-JITTER, JITTER) - side / 2
+            picture = rng.choice(pictures)
+            angle = rng.uniform(-TURN, TURN)
+            if x >= width or y >= height or x + side <= 0 or y + side <= 0:
+                continue
+            sticker = picture.rotate(angle, Image.Resampling.BICUBIC).resize(
+                (side, side), Image.Resampling.LANCZOS
+            )
+            sheet.paste(sticker, (round(x), round(y)), sticker)
+    return sheet
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" and not noun.startswith("uni") else "a"
+
+
+def _name_thing(rng: random.Random, thing: Thing) -> str:
+    # The usual name half of the time: it is what most people type.
+    singular, plural = thing.names[0] if rng.random() < 0.5 else rng.choice(thing.names)
+    form = rng.random()
+    if form < 0.5:
+        return f"{_article(singular)} {singular}"
+    if form < 0.65:
+        return singular
+    return rng.choice(("", "", "many ", "some ", "two ", "three ")) + plural
+
+
+def caption(rng: random.Random, things: Sequence[Thing], background: Background) -> str:
+    """What a person might type for such a sheet, in lower case without punctuation but commas."""
+    names = [_name_thing(rng, thing) for thing in things]
+    if len(names) == 1 or rng.random() < 0.2:
+        kinds = ", ".join(names)
+    else:
+        kinds = ", ".join(names[:-1]) + " and " + names[-1]
+    prefix = rng.choice(("",) * 6 + ("stickers of ", "a picture of ", "a drawing of ", "a pattern of "))
+    colour = background.name if rng.random() < 0.6 else rng.choice(background.names)
+    place = rng.choice(
+        (
+            f" on {colour}",
+            f" on a {colour} background",
+            f" on {_article(colour)} {colour} background",
+            f", {colour} background",
+            f" with {_article(colour)} {colour} background",
+            f" in front of {colour}",
+        )
+    )
+    return prefix + kinds + place
+
+
+def choose_things(rng: random.Random, count: int) -> list[int]:
+    """One kind of sticker (of ``count``) most of the time, sometimes two or three."""
+    return rng.sample(range(count), rng.choices((1, 2, 3), (0.6, 0.3, 0.1))[0])
