@@ -1,0 +1,84 @@
+"""Where a UNet has self-attention: its blocks in the order they run, each with its level."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+
+from .methods import NothingToPatch
+
+
+@dataclass(frozen=True, eq=False)
+class SelfAttention:
+    """One self-attention block: `name` as in `named_modules()`, on a grid of latent / 2**`depth`."""
+
+    name: str
+    block: BasicTransformerBlock
+    depth: int
+    level: int  # counted from the finest grid on which this UNet has self-attention
+
+    @property
+    def attn(self) -> torch.nn.Module:
+        return self.block.attn1
+
+
+def find_unet(model: Any) -> torch.nn.Module:
+    """The UNet of a pipeline, or the UNet itself, out of what `torch.compile` may have wrapped around it.
+
+    Raises:
+        TypeError: it is neither a pipeline with a UNet nor a UNet of the kind that diffusers builds.
+    """
+    unet = model if isinstance(model, torch.nn.Module) else getattr(model, "unet", None)
+    unet = getattr(unet, "_orig_mod", unet)
+    if not all(hasattr(unet, part) for part in ("down_blocks", "mid_block", "up_blocks")):
+        raise TypeError(
+            f"Expected a diffusers pipeline with a UNet, or such a UNet, not {type(model).__name__}."
+        )
+    return unet
+
+
+def self_attention(unet: torch.nn.Module) -> tuple[SelfAttention, ...]:
+    """All self-attention blocks of the UNet in the order they run. Depths are read from its structure."""
+    found = [
+        (f"{path}.transformer_blocks.{i}", block, depth)
+        for path, transformer, depth in _transformers(unet)
+        for i, block in enumerate(transformer.transformer_blocks)
+        if isinstance(block, BasicTransformerBlock) and not block.only_cross_attention
+    ]
+    finest = min((depth for _, _, depth in found), default=0)
+    return tuple(SelfAttention(f"{name}.attn1", block, depth, depth - finest) for name, block, depth in found)
+
+
+def require_levels(blocks: tuple[SelfAttention, ...], levels: int, request: str) -> None:
+    """Raise `NothingToPatch`, saying which grids there are, unless the model has that many levels."""
+    counts = Counter((site.level, site.depth) for site in blocks)
+    if not blocks:
+        raise NothingToPatch(f"{request}: this UNet has no self-attention in Transformer2DModel blocks.")
+    if levels > max(level for level, _ in counts) + 1:
+        grids = ", ".join(
+            f"level {lv} on latent/{2**d} ({n} blocks)" for (lv, d), n in sorted(counts.items())
+        )
+        raise NothingToPatch(
+            f"{request} asks for {levels} levels, but this UNet has self-attention on {grids} only."
+        )
+
+
+def _transformers(unet: torch.nn.Module) -> Iterator[tuple[str, Transformer2DModel, int]]:
+    depth = 0
+    parts = [(f"down_blocks.{i}", part) for i, part in enumerate(unet.down_blocks)]
+    parts += [("mid_block", unet.mid_block)] if unet.mid_block is not None else []
+    parts += [(f"up_blocks.{i}", part) for i, part in enumerate(unet.up_blocks)]
+    for path, part in parts:
+        for name, module in part.named_modules():
+            if isinstance(module, Transformer2DModel):
+                yield f"{path}.{name}", module, depth
+        if getattr(part, "downsamplers", None) is not None:
+            depth += 1
+        if getattr(part, "upsamplers", None) is not None:
+            depth -= 1

@@ -1,0 +1,61 @@
+"""The mathematics: which tokens of a grid are kept. Integers and tensors in, tensors out; no model."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def grid_at(height: int, width: int, depth: int) -> tuple[int, int]:
+    """The grid of tokens after `depth` stride-2 convolutions of a latent: each rounds up."""
+    return -(-height // 2**depth), -(-width // 2**depth)
+
+
+def kept_tokens(grid: tuple[int, int], factor: int) -> int:
+    """How many cells of `factor` x `factor` cover the grid, cut cells at the border included."""
+    height, width = grid
+    return -(-height // factor) * -(-width // factor)
+
+
+def offset_order(factor: int) -> list[tuple[int, int]]:
+    """All (row, column) offsets in a cell, each as far as can be from those before it.
+
+    Cells tile the plane, so distances wrap around. For 2 and 4 this is Bayer's ordered-dither matrix.
+    """
+    cell = [(row, column) for row in range(factor) for column in range(factor)]
+    order = [cell.pop(0)]
+    crowding = dict.fromkeys(cell, 0.0)
+    while crowding:
+        for row, column in crowding:
+            down, right = abs(row - order[-1][0]), abs(column - order[-1][1])
+            crowding[row, column] += 1 / (min(down, factor - down) ** 2 + min(right, factor - right) ** 2)
+        farthest = min(crowding, key=crowding.__getitem__)
+        del crowding[farthest]
+        order.append(farthest)
+    return order
+
+
+def token_indices(grid: tuple[int, int], factor: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """For every offset, in `offset_order`, the flat indices of the tokens kept, one per cell, row by row.
+
+    Returns `factor`² int64 tensors of shape [M], M = ceil(height / factor) * ceil(width / factor). Where a
+    border cuts the offset off its cell, the nearest token inside is taken, so that M is always the same.
+    """
+    height, width = grid
+    # An index made under inference_mode could not be used in a later call with gradients.
+    with torch.inference_mode(False):
+        rows = torch.arange(0, height, factor, device=device)
+        columns = torch.arange(0, width, factor, device=device)
+        return tuple(
+            (
+                (rows + down).clamp(max=height - 1)[:, None] * width + (columns + right).clamp(max=width - 1)
+            ).flatten()
+            for down, right in offset_order(factor)
+        )
+
+
+def average_cells(tokens: torch.Tensor, grid: tuple[int, int], factor: int) -> torch.Tensor:
+    """The mean of every cell, [B, height * width, C] -> [B, M, C]; a cut cell is the mean of what it has."""
+    image = tokens.unflatten(1, grid).permute(0, 3, 1, 2)  # channels last in memory, so no copy
+    means = F.avg_pool2d(image, factor, ceil_mode=True, count_include_pad=False)
+    return means.flatten(2).transpose(1, 2)

@@ -1,0 +1,157 @@
+"""The settings of the two methods. Plain values: they know no model and import no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+class NothingToPatch(ValueError):
+    """No self-attention block of the model can do what was asked for."""
+
+
+@dataclass(frozen=True)
+class ToDo:
+    """Token downsampling: queries stay whole, keys and values come from one token of every cell.
+
+    Args:
+        factor: a cell is `factor` x `factor` tokens, and gives one key and one value. An int is for the
+            finest level only; a tuple names one factor per level, finest first, e.g. `(4, 2)`. 1 leaves
+            a level alone.
+        pooling: `"nearest"` keeps one token of the cell (the paper, section 3.2), `"average"` their mean.
+        grid: which token `"nearest"` keeps. `"fixed"`: the top-left one (the paper). `"rotating"`: each in
+            turn over the steps and the blocks, at the same cost; number (step + block) mod factor².
+        until: on for the first `ceil(until * n)` of the n UNet calls of a run, off for the rest.
+
+    Raises:
+        ValueError: a setting is not among what is allowed. Nothing is rounded to fit.
+    """
+
+    factor: int | tuple[int, ...] = 2
+    pooling: str = "nearest"
+    grid: str = "fixed"
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.factor, tuple):
+            if not self.factor or not all(_is_int(f) and f >= 1 for f in self.factor):
+                _refuse(
+                    self,
+                    "factor",
+                    "an int of at least 1, or a tuple of such ints, one per level, finest first",
+                )
+        elif not _is_int(self.factor) or self.factor < 1:
+            _refuse(
+                self, "factor", "an int of at least 1, or a tuple of such ints, one per level, finest first"
+            )
+        _require_choice(self, "pooling", ("nearest", "average"))
+        _require_choice(self, "grid", ("fixed", "rotating"))
+        _require_fraction(self, "until", 1.0)
+        if self.pooling == "average" and self.grid == "rotating":
+            _refuse(self, "grid", "'fixed' with pooling='average': an average has no token to choose in turn")
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """One factor per level, finest first."""
+        return self.factor if isinstance(self.factor, tuple) else (self.factor,)
+
+    @property
+    def levels(self) -> int:
+        """How many levels the setting speaks of."""
+        return len(self.factors)
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether the patched model would be the baseline."""
+        return self.until == 0 or all(f == 1 for f in self.factors)
+
+    @classmethod
+    def for_size(cls, height: int, width: int) -> ToDo:
+        """The authors' preset for an image of `height` x `width` pixels: 1024 -> 2, 1536 -> 3, 2048 -> 4.
+
+        In between, `max(1, round(sqrt(height * width) / 512))`. They chose it on Stable Diffusion 1.5, whose
+        finest level has four times the tokens of SDXL's.
+        """
+        for name, value in (("height", height), ("width", width)):
+            if not _is_int(value) or value < 1:
+                raise ValueError(f"{name}={value!r} is not allowed: an int of at least 1, in pixels.")
+        return cls(factor=max(1, round(math.sqrt(height * width) / 512)))
+
+
+@dataclass(frozen=True)
+class ToMe:
+    """Token merging, by the `tomesd` package: the most similar tokens share one query, key and value.
+
+    Args:
+        ratio: the share of tokens merged away, at most `1 - 1/stride²` (tomesd would silently cap it there).
+        stride: one token of every `stride` x `stride` cell is a destination that others merge into.
+        levels: the number of levels merged, from the finest.
+        seed: of the random choice of destinations, set anew at the start of every run.
+
+    Raises:
+        ValueError: a setting is not among what is allowed. Nothing is rounded to fit.
+    """
+
+    ratio: float = 0.75
+    stride: int = 2
+    levels: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not _is_int(self.stride) or self.stride < 2:
+            _refuse(self, "stride", "an int of at least 2")
+        _require_fraction(self, "ratio", 1 - 1 / self.stride**2, f"1 - 1/stride² (stride={self.stride})")
+        if not _is_int(self.levels) or self.levels < 1:
+            _refuse(self, "levels", "an int of at least 1")
+        if not _is_int(self.seed) or not 0 <= self.seed < 2**63:
+            _refuse(self, "seed", "an int from 0 to 2**63 - 1")
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether the patched model would be the baseline."""
+        return self.ratio == 0
+
+    @classmethod
+    def like(cls, todo: ToDo, seed: int = 0) -> ToMe:
+        """The setting that keeps as large a share of keys and values as `todo` does.
+
+        Raises:
+            ValueError: there is none, because `todo` is off for a part of the run, or its factors differ.
+        """
+        if todo.until != 1:
+            raise ValueError(
+                f"until={todo.until!r} has no equal in ToMe, which is on for the whole run: use until=1.0."
+            )
+        factors = list(todo.factors)
+        while len(factors) > 1 and factors[-1] == 1:
+            factors.pop()
+        if len(set(factors)) > 1:
+            raise ValueError(
+                f"factor={todo.factor!r} has no equal in ToMe, which has one stride for all levels: "
+                "use the same factor on every level, from the finest."
+            )
+        if factors[0] == 1:
+            return cls(ratio=0.0, seed=seed)
+        return cls(ratio=1 - 1 / factors[0] ** 2, stride=factors[0], levels=len(factors), seed=seed)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require_choice(settings: Any, field: str, choices: tuple[str, ...]) -> None:
+    if getattr(settings, field) not in choices:
+        _refuse(settings, field, " or ".join(repr(choice) for choice in choices))
+
+
+def _require_fraction(settings: Any, field: str, most: float, most_in_words: str = "") -> None:
+    value = getattr(settings, field)
+    if not (_is_int(value) or isinstance(value, float)) or not 0 <= value <= most:
+        words = f" = {most_in_words}" if most_in_words else ""
+        _refuse(settings, field, f"a number from 0 to {most:.6g}{words}")
+
+
+def _refuse(settings: Any, field: str, allowed: str) -> None:
+    value = getattr(settings, field)
+    raise ValueError(f"{type(settings).__name__}: {field}={value!r} is not allowed; it must be {allowed}.")

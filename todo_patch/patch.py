@@ -1,0 +1,73 @@
+"""Putting a method on a model and taking it off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+
+from . import todo, tome
+from .blocks import find_unet, require_levels, self_attention
+from .methods import ToDo, ToMe
+from .run import Run
+
+Model = TypeVar("Model")
+
+
+def apply_patch(model: Any, method: ToDo | ToMe) -> None:
+    """Put a method on a pipeline, or on a UNet. It takes the place of the one that is on it, if any.
+
+    Give the pipeline that you will call, where there is one: by its scheduler the patch sees where a run
+    begins. A method that asks for nothing leaves the model as it is.
+
+    Raises:
+        NothingToPatch: the model has no self-attention on the levels that the method speaks of.
+        TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
+        ValueError: the model's attention cannot work with the method (fused projections, PAG's processors).
+    """
+    if not isinstance(method, ToDo | ToMe):
+        raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
+    unet = find_unet(model)
+    blocks = self_attention(unet)
+    require_levels(blocks, method.levels, repr(method))
+    remove_patch(unet)
+    if method.asks_for_nothing:
+        return
+    run = Run(None if isinstance(model, torch.nn.Module) else model)
+    patch_class = todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch
+    unet._todo_patch = patch_class(unet, blocks, method, run)
+
+
+def remove_patch(model: Any) -> None:
+    """Take off what `apply_patch` put on: the model is exactly what it was. Without a patch, do nothing."""
+    unet = find_unet(model)
+    patch = vars(unet).pop("_todo_patch", None)
+    if patch is not None:
+        patch.remove()
+
+
+@contextmanager
+def patched(model: Model, method: ToDo | ToMe) -> Iterator[Model]:
+    """`apply_patch` for the length of a `with` block, which leaves the model unpatched however it ends."""
+    apply_patch(model, method)
+    try:
+        yield model
+    finally:
+        remove_patch(model)
+
+
+def begin_run(model: Any, steps: int) -> None:
+    """Say that the next UNet call is the first of a run of `steps` calls.
+
+    For loops of your own; a patched pipeline sees it by itself. Without a patch, do nothing.
+
+    Raises:
+        ValueError: `steps` is not an int of at least 1.
+    """
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"steps={steps!r} is not allowed; it must be an int of at least 1.")
+    patch = vars(find_unet(model)).get("_todo_patch")
+    if patch is not None:
+        patch.run.begin(steps)

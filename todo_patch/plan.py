@@ -1,0 +1,174 @@
+"""What a method would do to a model at an image size, without running the model."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from . import grid as grids
+from . import tome
+from .blocks import SelfAttention, find_unet, require_levels, self_attention
+from .methods import ToDo, ToMe
+
+PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """One self-attention block: tokens and FLOPs of its `attn1` for a batch of one, before and after."""
+
+    name: str
+    level: int
+    grid: tuple[int, int]
+    tokens: int
+    query_tokens: int
+    kv_tokens: int
+    flops_before: int
+    flops_after: int
+
+    @property
+    def patched(self) -> bool:
+        return self.query_tokens < self.tokens or self.kv_tokens < self.tokens
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a method would do: every self-attention block in the order they run, and the UNet's FLOPs.
+
+    FLOPs are of one UNet call with the method on, for a batch of one; a product of n x m and m x k counts
+    2nmk. `ceiling` is the speed-up in FLOPs if all that a method of this kind could remove at the patched
+    levels were free. On a clock, where attention runs slower than matrix products, it can be passed.
+    """
+
+    blocks: tuple[BlockPlan, ...]
+    total_before: int
+    total_after: int
+    ceiling: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def patched(self) -> int:
+        """The number of blocks with fewer tokens."""
+        return sum(block.patched for block in self.blocks)
+
+    @property
+    def speedup(self) -> float:
+        """In FLOPs."""
+        return self.total_before / self.total_after
+
+
+def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_factor: int = 8) -> Plan:
+    """What `method` would do to `model` for an image of `height` x `width` pixels.
+
+    The model's weights are neither run nor read; it may be on the meta device. FLOPs are those of its
+    configuration, without LoRA or IP-Adapter. A pipeline's own VAE factor counts, if it is a pipeline.
+
+    Raises:
+        NothingToPatch: as `apply_patch`.
+        TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
+        ValueError: the size is not one that the VAE can make, or a grid is too small for the method.
+    """
+    if not isinstance(method, ToDo | ToMe):
+        raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
+    unet = find_unet(model)
+    scale = getattr(model, "vae_scale_factor", vae_scale_factor)
+    for name, value in (("height", height), ("width", width)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < scale or value % scale:
+            raise ValueError(f"{name}={value!r} is not allowed; it must be a multiple of {scale} pixels.")
+    sites = self_attention(unet)
+    require_levels(sites, method.levels, repr(method))
+
+    latent = height // scale, width // scale
+    blocks = tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
+    before = unet_flops(unet, *latent)
+    after = before - sum(block.flops_before - block.flops_after for block in blocks)
+    removable = sum(_removable(s, method, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
+    return Plan(blocks, before, after, before / (before - removable), _notes(method, blocks))
+
+
+def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
+    """FLOPs of one call of a UNet of this configuration on one latent, counted on the meta device."""
+    config = {key: value for key, value in unet.config.items() if not key.startswith("_")}
+    if config.get("encoder_hid_dim") is None:
+        config["encoder_hid_dim_type"] = None  # where an IP-Adapter has left its mark
+    return _count_flops(type(unet), json.dumps(config, sort_keys=True), height, width)
+
+
+@functools.lru_cache(maxsize=64)
+def _count_flops(unet_class: type, config_json: str, height: int, width: int) -> int:
+    config = json.loads(config_json)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        unet = unet_class.from_config(config)
+        added = None
+        if config.get("addition_embed_type") == "text_time":
+            time_ids = 6
+            text = (
+                config["projection_class_embeddings_input_dim"] - time_ids * config["addition_time_embed_dim"]
+            )
+            added = {"text_embeds": torch.empty(1, text), "time_ids": torch.empty(1, time_ids)}
+        unet(
+            torch.empty(1, config["in_channels"], height, width),
+            torch.empty((), dtype=torch.int64),
+            torch.empty(1, PROMPT_TOKENS, unet.config.encoder_hid_dim or unet.config.cross_attention_dim),
+            added_cond_kwargs=added,
+        )
+    return counter.get_total_flops()
+
+
+def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int]) -> BlockPlan:
+    tokens = grid[0] * grid[1]
+    queries = keys = tokens
+    matching = 0
+    if site.level < method.levels and not method.asks_for_nothing:
+        if isinstance(method, ToDo):
+            keys = grids.kept_tokens(grid, method.factors[site.level])
+        else:
+            tome.require_room(grid, site.level, method)
+            queries, sources, destinations = tome.kept_tokens(grid, method)
+            keys = queries
+            matching = 2 * sources * destinations * site.attn.query_dim
+    return BlockPlan(
+        site.name,
+        site.level,
+        grid,
+        tokens,
+        queries,
+        keys,
+        _attention_flops(site.attn, tokens, tokens),
+        _attention_flops(site.attn, queries, keys) + matching,
+    )
+
+
+def _attention_flops(attn: Any, queries: int, keys: int) -> int:
+    query_and_output = 2 * queries * attn.inner_dim * (attn.query_dim + attn.out_dim)
+    return query_and_output + _key_value_flops(attn, queries, keys)
+
+
+def _key_value_flops(attn: Any, queries: int, keys: int) -> int:
+    """The key and value projections, and the attention product (q times k, weights times v)."""
+    return 4 * keys * attn.query_dim * attn.inner_kv_dim + 4 * queries * keys * attn.inner_dim
+
+
+def _removable(site: SelfAttention, method: ToDo | ToMe, tokens: int) -> int:
+    flops = _key_value_flops if isinstance(method, ToDo) else _attention_flops
+    return flops(site.attn, tokens, tokens)
+
+
+def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> tuple[str, ...]:
+    if method.asks_for_nothing:
+        return ("This setting asks for nothing: the model stays the baseline.",)
+    if isinstance(method, ToMe):
+        return (
+            "tomesd chooses its destinations at random for even batches only; an odd batch (such as one "
+            "image without guidance) takes the top-left token of each cell, whatever the seed.",
+        )
+    if method.until < 1:
+        return (
+            f"On for the first {method.until:.0%} of the UNet calls; the totals are of a call with it on.",
+        )
+    return ()

@@ -1,0 +1,58 @@
+"""Where a run begins. A UNet cannot see it: it is called, and called again."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import Any
+
+
+class Run:
+    """Counts the UNet calls of a run, and notices the next one.
+
+    Every sampler of diffusers makes a new `timesteps` tensor when a run begins, whatever the run (text or
+    image to image, a second try after a stopped one), and keeps that object until the next. Comparing
+    objects reads nothing from the device. The scheduler is asked for by way of the pipeline each time,
+    because users exchange it. Without a pipeline, only `begin` starts a run.
+    """
+
+    def __init__(self, pipe: Any | None) -> None:
+        self._pipe = (lambda: None) if pipe is None else weakref.ref(pipe)  # a patch must not keep it alive
+        self._timesteps: Any = object()
+        self._announced = False
+        self.step = -1  # of the UNet call in progress
+        self.total: int | None = None  # UNet calls of this run, where known
+
+    def begin(self, steps: int) -> None:
+        """The next call is the first of `steps`."""
+        self._announced = True
+        self.total = steps
+
+    def next_call(self) -> None:
+        """One more UNet call."""
+        pipe = self._pipe()
+        timesteps = None if pipe is None else getattr(pipe.scheduler, "timesteps", None)
+        if self._announced:
+            self.step = 0
+        elif pipe is not None and timesteps is not self._timesteps:
+            self.step = 0
+            self.total = getattr(pipe, "num_timesteps", None)
+        else:
+            self.step += 1
+        self._announced = False
+        self._timesteps = timesteps
+
+    def within(self, until: float) -> bool:
+        """Whether the call in progress is among the first `ceil(until * total)`.
+
+        Raises:
+            RuntimeError: that is a part of the run, and its length is not known.
+        """
+        if until == 1:
+            return True
+        if self.total is None:
+            raise RuntimeError(
+                f"until={until} needs the number of UNet calls of the run. Patch the pipeline that you call "
+                "instead of its UNet, or say begin_run(model, steps=n) before each run."
+            )
+        return self.step < math.ceil(round(until * self.total, 9))  # 0.1 * 30 is 3.0000000000000004

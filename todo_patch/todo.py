@@ -1,0 +1,148 @@
+"""ToDo's surgery: hooks that hand the kept tokens to each self-attention as if they were a prompt.
+
+Whatever attention processor is installed stays, and does the attention (ToDo, section 3.2).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .blocks import SelfAttention
+from .grid import average_cells, grid_at, token_indices
+from .methods import ToDo
+from .run import Run
+
+# They take keys and values from the queries' tokens, or take any keys they are given for a prompt.
+_DEAF_PROCESSORS = {
+    "PAGIdentitySelfAttnProcessor2_0",
+    "PAGCFGIdentitySelfAttnProcessor2_0",
+    "CrossFrameAttnProcessor",
+    "CrossFrameAttnProcessor2_0",
+}
+
+
+@dataclass(eq=False)
+class Site:
+    """What one self-attention block is to do in the UNet call in progress."""
+
+    factor: int
+    on: bool = False
+    grid: tuple[int, int] = (0, 0)
+    index: torch.Tensor | None = None  # int64 [M], the tokens to keep
+
+
+class ToDoPatch:
+    """ToDo on one UNet. `remove` leaves no trace of it."""
+
+    def __init__(
+        self, unet: torch.nn.Module, blocks: tuple[SelfAttention, ...], method: ToDo, run: Run
+    ) -> None:
+        self.method = method
+        self.run = run
+        self._blocks = [b for b in blocks if b.level < method.levels and method.factors[b.level] > 1]
+        for block in self._blocks:
+            _require_usable(block)
+        self._indices = functools.lru_cache(maxsize=64)(token_indices)
+        hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
+        self._handles = [unet.register_forward_pre_hook(_before_unet, with_kwargs=True)]
+        for block in self._blocks:
+            block.attn._todo_site = Site(method.factors[block.level])
+            block.attn.__class__ = _marked(type(block.attn))
+            self._handles.append(block.attn.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def before_call(self, sample: torch.Tensor) -> None:
+        """Tell every site what to do. Plain Python outside of compiled code: it may count and branch."""
+        self.run.next_call()
+        on = self.run.within(self.method.until)
+        step = self.run.step if self.method.grid == "rotating" else 0
+        for turn, block in enumerate(self._blocks):
+            _require_usable(block)  # a pipeline may exchange processors at each call
+            site = block.attn._todo_site
+            site.on = on
+            site.grid = grid_at(*sample.shape[-2:], block.depth)
+            if self.method.pooling == "nearest":
+                indices = self._indices(site.grid, site.factor, sample.device)
+                offset = (step + turn) % len(indices) if self.method.grid == "rotating" else 0
+                site.index = indices[offset]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        for block in self._blocks:
+            block.attn.__class__ = type(block.attn).__base__
+            del block.attn._todo_site
+
+
+@torch.compiler.disable
+def _before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    unet._todo_patch.before_call(args[0] if args else kwargs["sample"])
+
+
+# The hooks below run inside compiled code. They read from the module, never from a closure, because torch
+# guards on what a module holds and not on its hooks; and what changes with the step is a tensor, because
+# another Python number would be another graph.
+
+
+def _keep_tokens(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    site = attn._todo_site
+    if not site.on:
+        return None
+    tokens = args[0]
+    _require_grid(tokens, site)
+    index = site.index.to(tokens.device)  # no copy, unless offloading has put the sample elsewhere
+    kwargs["encoder_hidden_states"] = tokens.index_select(1, index)
+    if kwargs.get("attention_mask") is not None:
+        kwargs["attention_mask"] = kwargs["attention_mask"].index_select(-1, index)
+    return args, kwargs
+
+
+def _keep_averages(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    site = attn._todo_site
+    if not site.on:
+        return None
+    if kwargs.get("attention_mask") is not None:
+        raise ValueError("pooling='average' cannot average an attention_mask; use pooling='nearest'.")
+    _require_grid(args[0], site)
+    kwargs["encoder_hidden_states"] = average_cells(args[0], site.grid, site.factor)
+    return args, kwargs
+
+
+def _require_grid(tokens: torch.Tensor, site: Site) -> None:
+    height, width = site.grid
+    if tokens.shape[1] != height * width:
+        raise RuntimeError(
+            f"A self-attention block got {tokens.shape[1]} tokens where the patch expects a grid of "
+            f"{height}x{width}. Call the UNet itself (not its forward or its parts), with a sample of "
+            "[batch, channels, height, width]."
+        )
+
+
+def _require_usable(block: SelfAttention) -> None:
+    attn = block.attn
+    if getattr(attn, "fused_projections", False):
+        raise ValueError(
+            f"{block.name} has fused query, key and value projections, and ToDo needs keys and values of "
+            "other tokens than the queries. Call unet.unfuse_qkv_projections() first."
+        )
+    if type(attn.processor).__name__ in _DEAF_PROCESSORS:
+        raise ValueError(
+            f"{block.name} uses {type(attn.processor).__name__}, which ignores or misreads the keys and "
+            "values that ToDo hands to it. Set another attention processor (for PAG: call with pag_scale=0), "
+            "or remove the patch."
+        )
+
+
+@functools.cache
+def _marked(attention: type) -> type:
+    """A subclass that changes nothing but the type.
+
+    `torch.compile` does not look at a module's hooks again once it has compiled it, or another module of
+    the same shape; it does look at the type. One class per original, so that compiled code is found again.
+    """
+    return type(
+        attention.__name__, (attention,), {"__module__": attention.__module__, "__doc__": attention.__doc__}
+    )

@@ -1,0 +1,113 @@
+"""ToMe's surgery: the `tomesd` package does the merging; here it is told the right sizes, seed and blocks.
+
+By itself tomesd guesses each block's grid from token counts, merges on latent/1 only (where SDXL has no
+attention), forks the global random state once, and leaves attributes behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.attention import BasicTransformerBlock
+
+from .blocks import SelfAttention
+from .grid import grid_at
+from .methods import ToMe
+from .run import Run
+
+
+class ToMePatch:
+    """ToMe on one UNet. `remove` leaves no trace of it."""
+
+    def __init__(
+        self, unet: torch.nn.Module, blocks: tuple[SelfAttention, ...], method: ToMe, run: Run
+    ) -> None:
+        tomesd = _import_tomesd()
+        self.method = method
+        self.run = run
+        self._unet = unet
+        self._blocks = [block for block in blocks if block.level < method.levels]
+        for block in self._blocks:
+            _require_known(block)
+        tomesd.apply_patch(unet, ratio=method.ratio, max_downsample=1, sx=method.stride, sy=method.stride)
+        self._args = unet._tome_info["args"]
+        for hook in unet._tome_info["hooks"]:
+            hook.remove()  # it looks for the size, and fails when the sample is given by name
+        ours = {block.block for block in self._blocks}
+        for module in unet.modules():
+            if type(module).__name__ == "ToMeBlock" and module not in ours:
+                _restore(module)
+        for block in self._blocks:
+            # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
+            block.block._tome_info = {"size": None, "hooks": [], "args": self._args}
+        self._handle = unet.register_forward_pre_hook(_before_unet, with_kwargs=True)
+
+    def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
+        """Set each block's grid, and the seed where a run begins."""
+        if kwargs.get("attention_mask") is not None:
+            raise ValueError("ToMe cannot merge an attention_mask; use ToDo with pooling='nearest'.")
+        self.run.next_call()
+        for block in self._blocks:
+            grid = grid_at(*sample.shape[-2:], block.depth)
+            require_room(grid, block.level, self.method)
+            block.block._tome_info["size"] = grid
+        # Where tomesd itself would put it: it has generators for CUDA and for the CPU.
+        device = sample.device if sample.device.type == "cuda" else torch.device("cpu")
+        generator = self._args["generator"]
+        if self.run.step == 0 or generator.device != device:
+            self._args["generator"] = torch.Generator(device).manual_seed(self.method.seed)
+
+    def remove(self) -> None:
+        self._handle.remove()
+        _import_tomesd().remove_patch(self._unet)
+        for module in self._unet.modules():
+            vars(module).pop("_tome_info", None)
+
+
+def kept_tokens(grid: tuple[int, int], method: ToMe) -> tuple[int, int, int]:
+    """What tomesd makes of a grid: tokens kept, and the sources and destinations that it compares."""
+    height, width = grid
+    tokens = height * width
+    destinations = (height // method.stride) * (width // method.stride)
+    merged = min(int(tokens * method.ratio), tokens - destinations)
+    return tokens - merged, tokens - destinations, destinations
+
+
+def require_room(grid: tuple[int, int], level: int, method: ToMe) -> None:
+    """Raise ValueError where a grid has no whole cell of `stride` x `stride`."""
+    if min(grid) < method.stride:
+        raise ValueError(
+            f"ToMe with stride={method.stride} needs grids of at least {method.stride}x{method.stride} "
+            f"tokens, and level {level} has {grid[0]}x{grid[1]} at this image size. Use a larger image, "
+            "a smaller stride or fewer levels."
+        )
+
+
+@torch.compiler.disable
+def _before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    unet._todo_patch.before_call(args[0] if args else kwargs["sample"], kwargs)
+
+
+def _import_tomesd() -> Any:
+    try:
+        import tomesd
+    except ImportError as error:
+        raise ImportError("ToMe needs the tomesd package: pip install tomesd==0.1.3") from error
+    return tomesd
+
+
+def _require_known(block: SelfAttention) -> None:
+    # tomesd brings its own copy of an older forward, which would leave these out without a word.
+    b: BasicTransformerBlock = block.block
+    if (
+        b.norm_type not in ("layer_norm", "ada_norm", "ada_norm_zero")
+        or b.pos_embed is not None
+        or hasattr(b, "fuser")
+    ):
+        raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")
+
+
+def _restore(module: torch.nn.Module) -> None:
+    module.__class__ = module._parent
+    del module._tome_info
