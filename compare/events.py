@@ -47,7 +47,7 @@ class MethodStarted:
 
     method: str
     steps: int
-    """The UNet calls to come, without the warm-up. Heun-like samplers make two per step."""
+    """Denoising steps, without the warm-up."""
     repeat: int
     """From 1."""
     repeats: int
@@ -60,7 +60,7 @@ class StepDone:
     method: str
     repeat: int
     step: int
-    """From 1 to `steps`."""
+    """From 1 to `steps`, which counts UNet calls: Heun-like samplers make two per denoising step."""
     steps: int
     seconds: float
     """On the clock of this loop so far."""

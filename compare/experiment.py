@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
-from compare.events import Event
+import torch
+from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
+from PIL import Image
+
+from compare.clock import LoopClock, timed_loop
+from compare.environment import environment
+from compare.events import (
+    Event,
+    Finished,
+    MethodDone,
+    MethodStarted,
+    Started,
+    StepDone,
+    Stopped,
+    Tick,
+    Waiting,
+)
+from compare.fidelity import score
 from compare.load import LoadedPipeline
-from compare.report import PlanSummary
-from compare.request import Request
+from compare.methods import patch_of, put_on
+from compare.notes import notes_on
+from compare.planning import fewer_steps_plan, plan_summary
+from compare.preview import has_preview, preview
+from compare.report import Comparison, PlanSummary, Result, Scores, Times
+from compare.request import SIZE_MULTIPLE, SIZES, Request
+
+# Two runs on one machine would disturb each other's times even on two models.
+_one_at_a_time = threading.Lock()
 
 
 class RunFailed(RuntimeError):
@@ -35,7 +63,12 @@ def prepare(loaded: LoadedPipeline, request: Request) -> Prepared:
     Raises:
         InvalidRequest: where a method cannot be used on this model at this size.
     """
-    raise NotImplementedError
+    plans = {
+        method: plan_summary(loaded.pipe, method, request)
+        for method in request.run_order
+        if method != "fewer-steps"
+    }
+    return Prepared(plans, notes_on(loaded, request, plans))
 
 
 def run(loaded: LoadedPipeline, request: Request, stop: threading.Event | None = None) -> Iterator[Event]:
@@ -49,4 +82,265 @@ def run(loaded: LoadedPipeline, request: Request, stop: threading.Event | None =
         InvalidRequest: where a method cannot be used on this model at this size; before anything is computed.
         OutOfMemory: with a sentence for the reader. Any other exception of the run comes out as it was.
     """
-    raise NotImplementedError
+    # The generator may be resumed on any thread, closed on a server's event loop, or left hanging. So it
+    # holds nothing: lock, patch and no_grad live and die on the worker's stack, and only this queue is shared.
+    told: queue.SimpleQueue[Event | _Failure] = queue.SimpleQueue()
+    gone = threading.Event()
+    experiment = _Experiment(
+        loaded, request, told.put, lambda: gone.is_set() or (stop is not None and stop.is_set())
+    )
+    began = time.monotonic()
+    threading.Thread(target=experiment.work, name="comparison", daemon=True).start()
+    try:
+        while True:
+            try:
+                event = told.get(timeout=1)
+            except queue.Empty:
+                event = Tick(time.monotonic() - began)
+            if isinstance(event, _Failure):
+                raise event.error
+            yield event
+            if isinstance(event, (Finished, Stopped)):
+                return
+    finally:
+        gone.set()
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: BaseException
+
+
+class _StopRequested(Exception):
+    pass
+
+
+@dataclass
+class _Picture:
+    """What one call of the pipeline gave."""
+
+    image: Image.Image
+    denoising: float
+    decoding: float
+    peak_memory: int | None
+
+
+@dataclass
+class _Experiment:
+    """One run, on the worker thread from `work` on."""
+
+    loaded: LoadedPipeline
+    request: Request
+    tell: Callable[[Event | _Failure], None]
+    stopped: Callable[[], bool]
+    plans: dict[str, PlanSummary] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    embeddings: dict[str, torch.Tensor | None] = field(default_factory=dict)
+    pictures: dict[str, list[_Picture]] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
+
+    @property
+    def pipe(self) -> DiffusionPipeline:
+        return self.loaded.pipe
+
+    def work(self) -> None:
+        """Take the turn, run, and tell the end once the model is free again."""
+        try:
+            with self._turn(), torch.no_grad():
+                self._compare()
+            last = Finished(self._comparison())
+        except _StopRequested:
+            last = Stopped(self._comparison() if self.results else None)
+        except BaseException as error:
+            last = _Failure(_for_the_reader(error, self.loaded, self.request))
+        self.tell(last)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        began = time.monotonic()
+        while not _one_at_a_time.acquire(timeout=0.25):
+            self._stop_here()
+            self.tell(Waiting(time.monotonic() - began))
+        try:
+            self._stop_here()
+            yield
+        finally:
+            _one_at_a_time.release()
+
+    def _stop_here(self) -> None:
+        if self.stopped():
+            raise _StopRequested
+
+    def _compare(self) -> None:
+        prepared = prepare(self.loaded, self.request)
+        self.plans, self.notes = prepared.plans, prepared.notes
+        methods = self.request.run_order
+        self.tell(Started(self.request, methods, self.notes, dict(self.plans)))
+        self.embeddings = _encode(self.pipe, self.request, self.loaded.device)
+
+        repeats = range(1, self.request.repeats + 1)
+        for repeat in repeats:
+            for method in methods:
+                if method != "fewer-steps":
+                    self._measure(method, self.request.steps, repeat)
+        if "fewer-steps" in methods:  # out of turn: how many they are follows from the times of the others
+            steps = self._steps_in_the_time_of_todo()
+            self.plans["fewer-steps"] = fewer_steps_plan(self.plans["baseline"], steps, of=self.request.steps)
+            for repeat in repeats:
+                self._measure("fewer-steps", steps, repeat)
+
+    def _steps_in_the_time_of_todo(self) -> int:
+        share = self.results["todo"].times.seconds / self.results["baseline"].times.seconds
+        fit = int(self.request.steps * share)
+        if fit >= self.request.steps:
+            self.notes += ("ToDo was not faster here, so Fewer steps has as many steps as Baseline.",)
+        return min(max(fit, 1), self.request.steps)
+
+    def _measure(self, method: str, steps: int, repeat: int) -> None:
+        self.tell(MethodStarted(method, steps, repeat, self.request.repeats))
+        with put_on(self.pipe, patch_of(method, self.request)):
+            self._warm_up(steps)
+            picture = self._denoise(method, steps, repeat)
+        self.pictures.setdefault(method, []).append(picture)
+        self.results[method] = self._result(method, steps)
+        self.tell(MethodDone(self.results[method], repeat, self.request.repeats))
+
+    def _warm_up(self, steps: int) -> None:
+        """The first step of the call that is timed next: kernels chosen, memory allocated, threads up."""
+
+        def interrupt(pipe: DiffusionPipeline, index: int, _: object, tensors: dict) -> dict:
+            self._stop_here()
+            pipe._interrupt = True  # diffusers' own way to skip the remaining steps
+            return tensors
+
+        with timed_loop(self.pipe, self.loaded.device):
+            self._call_pipeline(steps, output_type="latent", callback_on_step_end=interrupt)
+        self._stop_here()
+
+    def _denoise(self, method: str, steps: int, repeat: int) -> _Picture:
+        before: torch.Tensor | None = None
+
+        def step_done(pipe: DiffusionPipeline, index: int, _: object, tensors: dict) -> dict:
+            nonlocal before
+            self._stop_here()
+            image = None
+            if repeat == 1 and has_preview(index + 1, pipe.num_timesteps):
+                with clock.paused():
+                    image = preview(pipe, before, tensors["latents"], index)
+            self.tell(StepDone(method, repeat, index + 1, pipe.num_timesteps, clock.seconds, image))
+            before = tensors["latents"]
+            return tensors
+
+        clock: LoopClock
+        with timed_loop(self.pipe, self.loaded.device) as clock:
+            image = self._call_pipeline(steps, output_type="pil", callback_on_step_end=step_done)[0]
+            decoding = time.perf_counter() - clock.ended
+        image.info.update(self._label(method, steps))
+        return _Picture(image, clock.seconds, decoding, clock.peak_memory)
+
+    def _call_pipeline(self, steps: int, **options: object) -> list[Image.Image] | torch.Tensor:
+        # The pipeline draws the starting noise, and any noise of its sampler, from this generator: on the CPU
+        # and from the seed, so it is the same for every method and on every device.
+        return self.pipe(
+            **self.embeddings,
+            height=self.request.height,
+            width=self.request.width,
+            num_inference_steps=steps,
+            guidance_scale=float(self.request.guidance_scale),
+            generator=torch.Generator("cpu").manual_seed(self.request.seed),
+            **options,
+        ).images
+
+    def _label(self, method: str, steps: int) -> dict[str, str]:
+        """What is written into the picture's file."""
+        request, model = self.request, self.loaded.info
+        return {
+            "prompt": request.prompt,
+            "negative prompt": request.negative_prompt,
+            "settings": (
+                f"{method}, factor {request.factor}, {request.width}x{request.height}, {steps} steps, "
+                f"guidance {request.guidance_scale}, seed {request.seed}"
+            ),
+            "model": f"{model.source}, {model.dtype}, {model.scheduler}",
+        }
+
+    def _result(self, method: str, steps: int) -> Result:
+        pictures = self.pictures[method]
+        first = pictures[0]
+        times = Times(denoising=tuple(p.denoising for p in pictures), decoding=first.decoding)
+        peaks = [p.peak_memory for p in pictures if p.peak_memory is not None]
+        return Result(
+            method=method,
+            steps=steps,
+            times=times,
+            plan=self.plans[method],
+            speedup=self._speedup(method, times),
+            scores=self._scores(method, first.image),
+            peak_memory=max(peaks, default=None),
+            image=first.image,
+        )
+
+    def _speedup(self, method: str, times: Times) -> float | None:
+        if method == "baseline":
+            return 1.0
+        baseline = self.results.get("baseline")
+        return baseline.times.seconds / times.seconds if baseline else None
+
+    def _scores(self, method: str, image: Image.Image) -> Scores | None:
+        if method in self.results:  # a repeat: the picture is still the first one
+            return self.results[method].scores
+        baseline = self.results.get("baseline")
+        return score(image, baseline.image) if baseline else None
+
+    def _comparison(self) -> Comparison:
+        return Comparison(
+            date=datetime.now(timezone.utc),
+            request=self.request,
+            model=self.loaded.info,
+            environment=environment(self.loaded.device),
+            notes=self.notes,
+            # A run that was stopped may have timed Baseline once more than the others since.
+            results=tuple(
+                result.model_copy(update={"speedup": self._speedup(method, result.times)})
+                for method, result in self.results.items()
+            ),
+        )
+
+
+def _encode(
+    pipe: DiffusionPipeline, request: Request, device: torch.device
+) -> dict[str, torch.Tensor | None]:
+    """The prompts as the pipeline's own keyword arguments."""
+    encoded = pipe.encode_prompt(
+        prompt=request.prompt,
+        # None is "no negative prompt", which SDXL encodes as zeros; "" would be encoded as a text.
+        negative_prompt=request.negative_prompt or None,
+        device=device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=request.guidance_scale > 1,
+    )
+    names = ["prompt_embeds", "negative_prompt_embeds"]
+    if isinstance(pipe, StableDiffusionXLPipeline):
+        names += ["pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
+    return dict(zip(names, encoded, strict=True))
+
+
+def _for_the_reader(error: BaseException, loaded: LoadedPipeline, request: Request) -> BaseException:
+    """Out of memory as a sentence, without the frames that still hold tensors; anything else as it is."""
+    out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # what a CPU says
+    )
+    if not out_of_memory:
+        return error
+    if loaded.device.type != "cpu":
+        torch.accelerator.empty_cache()
+    size = f"{request.width}×{request.height}"
+    width, height = (_smaller(side) for side in (request.width, request.height))
+    return OutOfMemory(
+        f"{size} does not fit into the memory of this {loaded.info.device_name}: try {width}×{height}."
+    )
+
+
+def _smaller(side: int) -> int:
+    """Two thirds of a side, which takes less than half of the memory."""
+    return max(side * 2 // 3 // SIZE_MULTIPLE * SIZE_MULTIPLE, SIZES[0])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Literal
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from compare.request import Request, method_of
+from compare.sheet import contact_sheet
 
 
 class _Record(BaseModel):
@@ -123,6 +126,8 @@ class ModelInfo(_Record):
     scheduler: str
     unet_parameters: int
     device: str
+    """"cpu", "cuda" or whatever PyTorch calls it."""
+    device_name: str
     dtype: str
     attention: str
 
@@ -167,7 +172,13 @@ class Comparison(_Record):
 
         Files of those names are replaced. Returns the folder, which is made if need be.
         """
-        raise NotImplementedError
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for result in self.results:
+            _write_png(result.image, folder / _picture(result.method))
+        _write_png(contact_sheet(self), folder / "comparison.png")
+        (folder / "report.json").write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return folder
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:
@@ -177,4 +188,24 @@ class Comparison(_Record):
             FileNotFoundError: where `report.json` or a picture is missing.
             ValueError: where `report.json` is not such a report; the sentence says what is wrong with it.
         """
-        raise NotImplementedError
+        folder = Path(folder)
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        if not isinstance(report, dict) or not isinstance(report.get("results"), list):
+            raise ValueError(f"{folder / 'report.json'} is not a report of a comparison.")
+        for result in report["results"]:
+            with Image.open(folder / _picture(method_of(result["method"]).id)) as picture:
+                result["image"] = picture.copy()
+        return cls.model_validate(report)
+
+
+def _picture(method: str) -> str:
+    return f"{method}.png"
+
+
+def _write_png(image: Image.Image, file: Path) -> None:
+    """With what the picture's `info` says about it, which Pillow leaves out unless told."""
+    text = PngInfo()
+    for key, value in image.info.items():
+        if isinstance(value, str):
+            text.add_itxt(key, value)
+    image.save(file, pnginfo=text)

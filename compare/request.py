@@ -120,7 +120,7 @@ class Request:
 
     @property
     def run_order(self) -> tuple[str, ...]:
-        """The methods as they are run: Baseline first, for the others are scored against it; fewer-steps last."""
+        """The methods as they run: Baseline first, as the others are scored against it; fewer-steps last."""
         return tuple(sorted(self.methods, key=lambda id: {"baseline": 0, "fewer-steps": 2}.get(id, 1)))
 
 

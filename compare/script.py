@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from compare.methods import patch_of
 from compare.report import ModelInfo
 from compare.request import Request
+from todo_patch import ToDo, ToMe
 
 
 def script_for(request: Request, method: str, model: ModelInfo, steps: int | None = None) -> str:
@@ -14,5 +20,80 @@ def script_for(request: Request, method: str, model: ModelInfo, steps: int | Non
         method: an id from `METHODS`.
         model: `LoadedPipeline.info`.
         steps: instead of the request's; `Result.steps` for "fewer-steps".
+
+    Raises:
+        InvalidRequest: where there is no ToMe of equal reduction.
     """
-    raise NotImplementedError
+    patch = patch_of(method, request)
+    call = [
+        "image = pipe(",
+        f"    {_quoted(request.prompt)},",
+        *([f"    negative_prompt={_quoted(request.negative_prompt)},"] if request.negative_prompt else []),
+        f"    height={request.height},",
+        f"    width={request.width},",
+        f"    num_inference_steps={steps or request.steps},",
+        f"    guidance_scale={float(request.guidance_scale)},",
+        f'    generator=torch.Generator("cpu").manual_seed({request.seed}),',
+        ").images[0]",
+    ]
+    if patch is not None:
+        call = [f"with patched(pipe, {_written(patch)}):", *(f"    {line}" for line in call)]
+    lines = [
+        *_imports(model, patch),
+        "",
+        *_loading(model),
+        "",
+        *call,
+        f'image.save("{method}.png")',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _imports(model: ModelInfo, patch: ToDo | ToMe | None) -> list[str]:
+    classes = sorted({model.pipeline} | ({"AutoencoderKL"} if model.vae else set()))
+    lines = ["import torch", f"from diffusers import {', '.join(classes)}"]
+    if patch is not None:
+        lines += ["", f"from todo_patch import {type(patch).__name__}, patched"]
+    return lines
+
+
+def _loading(model: ModelInfo) -> list[str]:
+    if Path(model.source).suffix == ".safetensors":
+        lines = [
+            f"pipe = {model.pipeline}.from_single_file({_quoted(model.source)}, dtype=torch.{model.dtype})"
+        ]
+    else:
+        options = [f"dtype=torch.{model.dtype}", "use_safetensors=True"]
+        pins = [f"revision={_quoted(model.revision)}"] if model.revision else []
+        pins += [f"variant={_quoted(model.variant)}"] if model.variant else []
+        lines = []
+        if model.vae:
+            pin = [f"revision={_quoted(model.vae_revision)}"] if model.vae_revision else []
+            lines += _spread("vae = AutoencoderKL.from_pretrained", [_quoted(model.vae), *pin, *options])
+            options.append("vae=vae")
+        lines += _spread(f"pipe = {model.pipeline}.from_pretrained", [_quoted(model.source), *pins, *options])
+    lines.append(f'pipe.to("{model.device}")')
+    if model.attention == "xformers":
+        lines.append("pipe.enable_xformers_memory_efficient_attention()")
+    return lines
+
+
+def _quoted(text: str) -> str:
+    """A Python string literal; JSON's are among them, and have double quotes like the rest of the script."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _spread(function: str, arguments: list[str]) -> list[str]:
+    """A call on one line where it fits, or else on one line per argument."""
+    line = f"{function}({', '.join(arguments)})"
+    return [line] if len(line) <= 100 else [f"{function}(", *(f"    {a}," for a in arguments), ")"]
+
+
+def _written(patch: ToDo | ToMe) -> str:
+    """The settings as Python: the first field, which is the point, and those that are not the default."""
+    given = [
+        f"{field.name}={getattr(patch, field.name)!r}"
+        for number, field in enumerate(fields(patch))
+        if number == 0 or getattr(patch, field.name) != field.default
+    ]
+    return f"{type(patch).__name__}({', '.join(given)})"

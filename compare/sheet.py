@@ -2,11 +2,88 @@
 
 from __future__ import annotations
 
-from PIL import Image
+from typing import TYPE_CHECKING
 
-from compare.report import Comparison
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:  # `report` draws its sheet with this module
+    from compare.report import Comparison, Result
+
+COLUMN = (256, 512)  # pixels a picture is wide on the sheet, at least and at most
+MARGIN = 16
+PAPER, INK, PALE = "#ffffff", "#111111", "#666666"
 
 
 def contact_sheet(comparison: Comparison) -> Image.Image:
-    """All pictures in a row, each with its method, seconds, speed-up and PSNR below."""
-    raise NotImplementedError
+    """All pictures in a row: the settings on top, method, seconds, speed-up and scores below each."""
+    request = comparison.request
+    column = min(max(request.width, COLUMN[0]), COLUMN[1])
+    picture_height = round(column * request.height / request.width)
+    large, small = (ImageFont.load_default(size=size) for size in (20, 14))
+    top, bottom = 2 * MARGIN + 44, 3 * 22 + 2 * MARGIN
+
+    width = MARGIN + len(comparison.results) * (column + MARGIN)
+    sheet = Image.new("RGB", (width, top + picture_height + bottom), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN), _fitted(draw, request.prompt, large, width - 2 * MARGIN), INK, large)
+    draw.text(
+        (MARGIN, MARGIN + 28), _fitted(draw, settings_of(comparison), small, width - 2 * MARGIN), PALE, small
+    )
+    for number, result in enumerate(comparison.results):
+        left, below = MARGIN + number * (column + MARGIN), top + picture_height + MARGIN // 2
+        sheet.paste(
+            result.image.convert("RGB").resize((column, picture_height), Image.Resampling.LANCZOS),
+            (left, top),
+        )
+        draw.text((left, below), result.label, INK, large)
+        draw.text((left, below + 28), _fitted(draw, times_of(result), small, column), INK, small)
+        draw.text((left, below + 50), _fitted(draw, scores_of(result), small, column), PALE, small)
+    sheet.info["prompt"] = request.prompt
+    sheet.info["settings"] = settings_of(comparison)
+    return sheet
+
+
+def settings_of(comparison: Comparison) -> str:
+    """The settings and the machine in one line."""
+    request, model = comparison.request, comparison.model
+    factor = " and ".join(
+        map(str, request.factor if isinstance(request.factor, tuple) else (request.factor,))
+    )
+    return (
+        f"{request.width}×{request.height}, {request.steps} steps, guidance {request.guidance_scale:g}, "
+        f"seed {request.seed}, factor {factor} · {model.name}, {model.device_name}, {model.dtype}"
+    )
+
+
+def times_of(result: Result) -> str:
+    """Seconds, speed-up, and beside it what the count of FLOPs promises and its ceiling, in one line."""
+    line = f"{result.times.seconds:.2f} s"
+    if result.method == "fewer-steps":
+        line += f", {result.steps} steps"
+    if result.speedup is None or result.method == "baseline":
+        return line
+    line += f", {result.speedup:.2f}× (FLOPs {result.plan.flop_speedup:.2f}×"
+    if result.plan.ceiling is not None:
+        line += f", ceiling {result.plan.ceiling:.2f}×"
+    return line + ")"
+
+
+def scores_of(result: Result) -> str:
+    """The scores in one line; "" where there are none."""
+    scores = result.scores
+    if scores is None:
+        return ""
+    if scores.identical or scores.psnr is None:
+        return "identical to Baseline"
+    line = f"PSNR {scores.psnr:.1f} dB, SSIM {scores.ssim:.3f}"
+    return line if scores.high_frequency is None else f"{line}, fine detail {scores.high_frequency:.0%}"
+
+
+def _fitted(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The text on one line, cut where the room ends."""
+    text = " ".join(text.split())
+    if draw.textlength(text, font) <= width:
+        return text
+    while text and draw.textlength(text + "…", font) > width:
+        text = text[: max(len(text) - 1, 0)]
+    return text + "…"

@@ -1,0 +1,186 @@
+"""The command line. It reads the same events as the page."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compare.request import METHODS, InvalidRequest
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from compare.events import Event
+    from compare.report import Comparison
+
+BAD_INPUT, STOPPED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit code: 0, 2 for an error told in one sentence, 130 where stopped."""
+    options = _parser().parse_args(arguments)
+    # Imported after parsing: `--help` and typing errors need not wait for torch.
+    from compare.experiment import RunFailed
+    from compare.load import ModelNotLoaded
+
+    try:
+        return options.command(options)
+    except (InvalidRequest, ModelNotLoaded, RunFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return STOPPED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m compare", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="run the methods on one prompt, and save pictures and a report")
+    run.set_defaults(command=_run)
+    run.add_argument("prompt")
+    run.add_argument("--negative", default="", metavar="PROMPT", help="what to keep away from")
+    run.add_argument("--size", metavar="PIXELS", help="512, or 768x512 for width x height; multiples of 8")
+    run.add_argument("--steps", type=_number, help="denoising steps")
+    run.add_argument("--guidance", type=_number, metavar="SCALE", help="guidance scale; 1 and below is off")
+    run.add_argument("--seed", type=_number, default=0, help="of the starting noise")
+    run.add_argument(
+        "--factor", type=_number, nargs="+", default=[2], metavar="F",
+        help="of downsampling at the finest attention grid; more numbers are for the coarser ones",
+    )  # fmt: skip
+    run.add_argument(
+        "--methods", nargs="+", default=["baseline", "tome", "todo"], metavar="METHOD",
+        help=f"some of {', '.join(method.id for method in METHODS)}",
+    )  # fmt: skip
+    run.add_argument("--repeats", type=_number, default=1, help="time each method this often, in turns")
+    run.add_argument("--out", type=Path, default=Path("result"), metavar="FOLDER", help="default: result/")
+    _add_model_options(run)
+    return parser
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        help="a pipeline folder, a .safetensors file or a repository on the Hub (default: by device)",
+    )
+    command.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    command.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], help="default: by device")
+    command.add_argument("--attention", default="sdpa", help="sdpa (default), or xformers where it runs")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from compare.experiment import run
+    from compare.load import DTYPES, load_pipeline
+
+    loaded = load_pipeline(
+        options.model, options.device, DTYPES.get(options.dtype), attention=options.attention
+    )
+    width, height = _size(options.size) if options.size else (loaded.defaults.width, loaded.defaults.height)
+    given = {"steps": options.steps, "guidance_scale": options.guidance}
+    request = loaded.request(
+        options.prompt,
+        negative_prompt=options.negative,
+        width=width,
+        height=height,
+        seed=options.seed,
+        factor=options.factor[0] if len(options.factor) == 1 else tuple(options.factor),
+        methods=tuple(options.methods),
+        repeats=options.repeats,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    info = loaded.info
+    print(f"{info.name} on {info.device_name}, {info.dtype}, attention by {info.attention}", file=sys.stderr)
+    with _stopped_by_ctrl_c() as stop:
+        comparison = _show(run(loaded, request, stop))
+    if comparison is None:
+        print("Stopped.", file=sys.stderr)
+        return STOPPED
+    _print_table(comparison)
+    print(f"Saved in {comparison.save(options.out)}{'' if str(options.out).endswith('/') else '/'}")
+    return 0
+
+
+def _show(events: Iterator[Event]) -> Comparison | None:
+    """One progress bar per run of a method. The comparison, or None where it was stopped."""
+    from compare.events import Finished, MethodDone, MethodStarted, Started, StepDone, Stopped, Waiting
+
+    bar: tqdm | None = None
+    try:
+        for event in events:
+            match event:
+                case Waiting():
+                    pass
+                case Started(notes=notes):
+                    for note in notes:
+                        print(f"note: {note}", file=sys.stderr)
+                case MethodStarted():
+                    bar = _bar(event)
+                case StepDone():
+                    bar.total = event.steps
+                    bar.update(event.step - bar.n)
+                case MethodDone(result=result):
+                    bar.set_postfix_str(f"{result.times.denoising[-1]:.2f} s in the loop")
+                    bar.close()
+                case Finished(comparison=comparison):
+                    return comparison
+                case Stopped():
+                    return None
+    finally:
+        if bar is not None:
+            bar.close()
+    return None
+
+
+@contextmanager
+def _stopped_by_ctrl_c() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, so that the run ends in order; the second interrupts as usual."""
+    stop = threading.Event()
+
+    def ask(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, usual)
+
+    usual = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _bar(started: object) -> tqdm:
+    from tqdm import tqdm
+
+    from compare.request import method_of
+
+    name = method_of(started.method).label
+    if started.repeats > 1:
+        name += f" ({started.repeat} of {started.repeats})"
+    return tqdm(total=started.steps, desc=f"{name:<20}", unit="step")
+
+
+def _print_table(comparison: Comparison) -> None:
+    from compare.sheet import scores_of, times_of
+
+    for result in comparison.results:
+        print(f"{result.label:<20} {times_of(result):<48} {scores_of(result)}".rstrip())
+
+
+def _size(text: str) -> tuple[object, object]:
+    width, _, height = text.lower().partition("x")
+    return _number(width), _number(height or width)
+
+
+def _number(text: str) -> int | float | str:
+    """A number as it was typed. What is not allowed is for `Request` to say, in a sentence."""
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError):
+        return float(text)
+    return text

@@ -1,0 +1,41 @@
+"""How close a picture is to the baseline's."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from compare.report import Scores
+
+FINE = 0.5  # of the Nyquist frequency: detail finer than four pixels a period
+
+
+def score(image: Image.Image, baseline: Image.Image) -> Scores:
+    """Score a picture against the baseline's, on 8-bit RGB. Both have the same size, at least 11×11."""
+    ours, theirs = _tensor(image), _tensor(baseline)
+    identical = torch.equal(ours, theirs)
+    fine, baseline_fine = _fine_energy(image), _fine_energy(baseline)
+    return Scores(
+        identical=identical,
+        psnr=None if identical else peak_signal_noise_ratio(ours, theirs, data_range=255.0).item(),
+        ssim=structural_similarity_index_measure(ours, theirs, data_range=255.0).item(),
+        high_frequency=fine / baseline_fine if baseline_fine > 0 else None,
+    )
+
+
+def _tensor(image: Image.Image) -> torch.Tensor:
+    """(1, 3, height, width), 0 to 255."""
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+
+
+def _fine_energy(image: Image.Image) -> float:
+    luminance = np.asarray(image.convert("L"), dtype=np.float64)
+    height, width = luminance.shape
+    # The window fades the borders out: the Fourier transform would take the jump between them for detail.
+    window = np.outer(np.hanning(height), np.hanning(width))
+    spectrum = np.abs(np.fft.fft2((luminance - luminance.mean()) * window)) ** 2
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
+    return float(spectrum[radius > FINE * 0.5].sum())
