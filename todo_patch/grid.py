@@ -29,7 +29,7 @@ def offset_order(factor: int) -> list[tuple[int, int]]:
         for row, column in crowding:
             down, right = abs(row - order[-1][0]), abs(column - order[-1][1])
             crowding[row, column] += 1 / (min(down, factor - down) ** 2 + min(right, factor - right) ** 2)
-        farthest = min(crowding, key=crowding.__getitem__)
+        farthest = min(crowding, key=lambda offset: round(crowding[offset], 9))  # in case of a tie, the first
         del crowding[farthest]
         order.append(farthest)
     return order

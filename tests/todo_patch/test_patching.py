@@ -1,0 +1,207 @@
+"""Putting a method on and taking it off: what it leaves behind, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from diffusers import StableDiffusionXLPAGPipeline
+from diffusers.models.attention_processor import AttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
+
+from tests.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, patched, remove_patch
+from todo_patch.blocks import self_attention
+
+METHODS = [
+    ToDo(),
+    ToDo(factor=(4, 2), grid="rotating"),
+    ToDo(pooling="average"),
+    ToMe(),
+    ToMe(ratio=0.5, levels=2),
+]
+
+FOX = {"prompt": "a fox", "height": 64, "width": 64, "num_inference_steps": 2, "output_type": "latent"}
+
+
+def call(unet, height=12, width=16) -> torch.Tensor:
+    with torch.no_grad():
+        return unet(**unet_inputs(unet, height, width))[0]
+
+
+def state(unet) -> list:
+    """Class, attributes and hooks of every module, compared by value where they are containers."""
+    return [
+        (name, type(module), {k: copy.copy(v) if isinstance(v, dict) else v for k, v in vars(module).items()})
+        for name, module in unet.named_modules()
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_removing_leaves_the_model_exactly_as_it_was(method) -> None:
+    pipe = sdxl_pipeline()
+    before, output, pipe_before = state(pipe.unet), call(pipe.unet), dict(vars(pipe))
+    apply_patch(pipe, method)
+    assert not torch.allclose(call(pipe.unet), output)
+    remove_patch(pipe)
+    assert state(pipe.unet) == before
+    assert vars(pipe) == pipe_before
+    assert torch.equal(call(pipe.unet), output)
+
+
+@pytest.mark.parametrize("first", METHODS, ids=str)
+@pytest.mark.parametrize("second", METHODS, ids=str)
+def test_a_second_patch_takes_the_place_of_the_first(first, second) -> None:
+    unet, fresh = sdxl_unet(), sdxl_unet()
+    before = state(unet)
+    apply_patch(unet, first)
+    call(unet)
+    apply_patch(unet, second)
+    apply_patch(fresh, second)
+    assert torch.equal(call(unet), call(fresh))
+    remove_patch(unet)
+    assert state(unet) == before
+
+
+def fail_while_patched(unet, method) -> None:
+    with patched(unet, method) as model:
+        assert model is unet
+        call(unet)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_the_context_manager_unpatches_after_an_exception(method) -> None:
+    unet = sdxl_unet()
+    before = state(unet)
+    with pytest.raises(KeyboardInterrupt):
+        fail_while_patched(unet, method)
+    assert state(unet) == before
+
+
+def test_removing_from_an_unpatched_model_does_nothing() -> None:
+    unet = sdxl_unet()
+    before = state(unet)
+    remove_patch(unet)
+    assert state(unet) == before
+
+
+def test_a_refused_patch_leaves_the_model_unpatched() -> None:
+    unet = sdxl_unet()
+    unet.fuse_qkv_projections()
+    before = state(unet)
+    with pytest.raises(ValueError, match="fused"):
+        apply_patch(unet, ToDo())
+    assert state(unet) == before
+
+
+def test_processors_and_weights_are_untouched_while_patched() -> None:
+    unet = sdxl_unet()
+    processors, weights = dict(unet.attn_processors), dict(unet.named_parameters())
+    with patched(unet, ToDo(factor=(2, 2))):
+        assert unet.attn_processors == processors
+        assert list(unet.state_dict()) == list(weights)
+        assert all(unet.get_parameter(name) is weight for name, weight in weights.items())
+
+
+def test_a_copy_of_a_patched_unet_is_patched_by_itself() -> None:
+    unet = sdxl_unet()
+    baseline = call(unet)
+    apply_patch(unet, ToDo(grid="rotating"))
+    twin = copy.deepcopy(unet)
+    assert torch.equal(call(twin), call(unet))
+    remove_patch(twin)
+    assert torch.equal(call(twin), baseline)
+    assert not torch.allclose(call(unet), baseline)
+
+
+@pytest.mark.parametrize("method", [ToDo(factor=(2, 2, 2)), ToMe(levels=3)], ids=str)
+def test_more_levels_than_the_model_has_is_an_error_that_lists_its_grids(method) -> None:
+    unet = sdxl_unet()
+    with pytest.raises(NothingToPatch, match=r"level 0 on latent/2 \(3 blocks\), level 1"):
+        apply_patch(unet, method)
+    apply_patch(sd15_unet(), method)
+
+
+def test_a_unet_without_self_attention_has_nothing_to_patch() -> None:
+    unet = sd15_unet(only_cross_attention=True, mid_block_type=None)
+    with pytest.raises(NothingToPatch, match="no self-attention"):
+        apply_patch(unet, ToDo())
+
+
+def test_blocks_with_cross_attention_only_are_skipped() -> None:
+    unet = sd15_unet(only_cross_attention=(True, False, False, False))
+    assert {(block.level, block.depth) for block in self_attention(unet)} == {(0, 1), (1, 2), (2, 3)}
+    apply_patch(unet, ToDo())
+    call(unet)
+
+
+@pytest.mark.parametrize("model", [None, "unet", torch.nn.Linear(1, 1), object()], ids=str)
+def test_what_has_no_unet_is_a_type_error(model) -> None:
+    with pytest.raises(TypeError, match="Expected a diffusers pipeline with a UNet"):
+        apply_patch(model, ToDo())
+
+
+@pytest.mark.parametrize("method", [None, "todo", 2, ToDo])
+def test_what_is_no_method_is_a_type_error(method) -> None:
+    with pytest.raises(TypeError, match="Expected a ToDo or a ToMe"):
+        apply_patch(sdxl_unet(), method)
+
+
+@pytest.mark.parametrize("fuse_first", [True, False])
+def test_fused_projections_are_refused_before_and_after_patching(fuse_first) -> None:
+    unet = sdxl_unet()
+    if fuse_first:
+        unet.fuse_qkv_projections()
+        with pytest.raises(ValueError, match="unfuse_qkv_projections"):
+            apply_patch(unet, ToDo())
+    else:
+        apply_patch(unet, ToDo())
+        unet.fuse_qkv_projections()
+        with pytest.raises(ValueError, match="unfuse_qkv_projections"):
+            call(unet)
+
+
+def test_tome_works_with_fused_projections() -> None:
+    unet = sdxl_unet()
+    apply_patch(unet, ToMe())
+    separate = call(unet)
+    remove_patch(unet)
+    unet.fuse_qkv_projections()
+    apply_patch(unet, ToMe())
+    torch.testing.assert_close(call(unet), separate)
+
+
+def test_processors_that_ignore_their_keys_are_refused() -> None:
+    unet = sdxl_unet()
+    self_attention(unet)[0].attn.set_processor(PAGIdentitySelfAttnProcessor2_0())
+    with pytest.raises(ValueError, match="PAGIdentitySelfAttnProcessor2_0"):
+        apply_patch(unet, ToDo())
+
+
+def test_perturbed_attention_guidance_on_patched_blocks_is_refused_at_the_call() -> None:
+    pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=["down_blocks.1"])
+    pipe.set_progress_bar_config(disable=True)
+    options = {
+        "prompt": "a fox",
+        "height": 32,
+        "width": 32,
+        "num_inference_steps": 1,
+        "output_type": "latent",
+    }
+    apply_patch(pipe, ToDo())
+    with pytest.raises(ValueError, match="pag_scale=0"):
+        pipe(**options)
+    pipe.unet.set_attn_processor(AttnProcessor2_0())  # the pipeline puts them back only when it succeeds
+    pipe(**options, pag_scale=0)
+
+
+def test_perturbed_attention_guidance_beside_patched_blocks_works() -> None:
+    pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=["mid"])
+    pipe.set_progress_bar_config(disable=True)
+    outputs = []
+    for method in (ToDo(factor=1), ToDo(), ToMe()):
+        with patched(pipe, method):
+            outputs.append(pipe(**FOX, generator=torch.Generator().manual_seed(0)).images)
+    assert not torch.allclose(outputs[0], outputs[1])
+    assert not torch.allclose(outputs[0], outputs[2])

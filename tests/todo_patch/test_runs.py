@@ -1,0 +1,209 @@
+"""Where a run begins, and how far into it a method is on."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import torch
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    HeunDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+    UniPCMultistepScheduler,
+)
+
+from tests.tiny_models import sd15_pipeline, sdxl_pipeline, sdxl_unet, unet_inputs
+from todo_patch import ToDo, ToMe, apply_patch, begin_run, patched
+from todo_patch.blocks import self_attention
+
+ROTATING = ToDo(grid="rotating")
+STATEFUL = [ROTATING, ToDo(until=0.5), ToMe()]
+
+
+def generate(pipe, steps=4, **options) -> torch.Tensor:
+    defaults = {"prompt": "a fox", "height": 48, "width": 48, "output_type": "latent"}
+    generator = torch.Generator().manual_seed(0)
+    return pipe(**defaults | options, num_inference_steps=steps, generator=generator).images
+
+
+def fresh(method, steps=4, make=sdxl_pipeline, **options) -> torch.Tensor:
+    """What a pipeline makes that has never run before."""
+    pipe = make()
+    apply_patch(pipe, method)
+    return generate(pipe, steps, **options)
+
+
+def calls_that_are_on(pipe, **options) -> list[bool]:
+    """For each UNet call of a run: had the finest self-attention fewer keys than queries?"""
+    on = []
+    attn = self_attention(pipe.unet)[0].attn
+    watch = [
+        attn.to_q.register_forward_pre_hook(lambda _, args: on.append(args[0].shape[1])),
+        attn.to_k.register_forward_pre_hook(lambda _, args: on.append(on.pop() > args[0].shape[1])),
+    ]
+    generate(pipe, **options)
+    for handle in watch:
+        handle.remove()
+    return on
+
+
+@pytest.mark.parametrize("method", STATEFUL, ids=str)
+@pytest.mark.parametrize("make", [sdxl_pipeline, sd15_pipeline])
+def test_the_same_call_twice_gives_the_same_image(method, make) -> None:
+    pipe = make()
+    apply_patch(pipe, method)
+    first = generate(pipe)
+    torch.rand(5)
+    assert torch.equal(generate(pipe), first)
+
+
+@pytest.mark.parametrize("method", STATEFUL, ids=str)
+def test_runs_of_different_lengths_do_not_touch_each_other(method) -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, method)
+    assert torch.equal(generate(pipe, 5), fresh(method, 5))
+    assert torch.equal(generate(pipe, 7), fresh(method, 7))
+
+
+class Stop(Exception):
+    pass
+
+
+def stop(pipe, step, timestep, tensors) -> dict:
+    if step == 1:
+        raise Stop
+    return tensors
+
+
+@pytest.mark.parametrize("method", STATEFUL, ids=str)
+def test_a_stopped_run_does_not_touch_the_next(method) -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, method)
+    with pytest.raises(Stop):
+        generate(pipe, callback_on_step_end=stop)
+    assert torch.equal(generate(pipe), fresh(method))
+
+
+def interrupt(pipe, step, timestep, tensors) -> dict:
+    pipe._interrupt = True
+    return tensors
+
+
+def test_an_interrupted_run_does_not_touch_the_next() -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, ROTATING)
+    generate(pipe, callback_on_step_end=interrupt)
+    assert torch.equal(generate(pipe), fresh(ROTATING))
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        HeunDiscreteScheduler,
+        DPMSolverMultistepScheduler,
+        UniPCMultistepScheduler,
+        PNDMScheduler,
+        LCMScheduler,
+    ],
+)
+@pytest.mark.parametrize("method", STATEFUL, ids=str)
+def test_the_sampler_may_be_exchanged_on_a_patched_pipeline(scheduler, method) -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, method)
+    generate(pipe)
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    first = generate(pipe)
+    assert torch.equal(generate(pipe), first)
+
+
+def test_until_counts_unet_calls() -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, ToDo(until=0.5))
+    assert calls_that_are_on(pipe, steps=5) == [True] * 3 + [False] * 2
+    assert calls_that_are_on(pipe, steps=10) == [True] * 5 + [False] * 5
+    apply_patch(pipe, ToDo(until=0.1))
+    assert calls_that_are_on(pipe, steps=30) == [True] * 3 + [False] * 27
+
+
+def test_until_counts_both_calls_of_heun() -> None:
+    pipe = sdxl_pipeline()
+    pipe.scheduler = HeunDiscreteScheduler.from_config(pipe.scheduler.config)
+    apply_patch(pipe, ToDo(until=0.5))
+    assert calls_that_are_on(pipe, steps=4) == [True] * 4 + [False] * 3
+
+
+def test_until_counts_what_image_to_image_does_of_its_steps() -> None:
+    pipe = StableDiffusionXLImg2ImgPipeline(**sdxl_pipeline().components, add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+    apply_patch(pipe, ToDo(until=0.5))
+    image = {"image": torch.rand(1, 3, 48, 48), "height": None, "width": None}
+    assert calls_that_are_on(pipe, steps=8, strength=0.5, **image) == [True] * 2 + [False] * 2
+    assert calls_that_are_on(pipe, steps=8, strength=0.75, **image) == [True] * 3 + [False] * 3
+
+
+def test_until_counts_the_calls_before_denoising_end() -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, ToDo(until=0.5))
+    assert calls_that_are_on(pipe, steps=8, denoising_end=0.5) == [True] * 2 + [False] * 2
+
+
+@pytest.mark.parametrize("method", [ROTATING, ToMe()], ids=str)
+def test_a_second_pipeline_with_the_same_unet_begins_its_own_runs(method) -> None:
+    pipe = sdxl_pipeline()
+    other = StableDiffusionXLPipeline.from_pipe(pipe)
+    other.set_progress_bar_config(disable=True)
+    apply_patch(pipe, method)
+    expected = fresh(method)
+    assert torch.equal(generate(pipe), expected)
+    assert torch.equal(generate(other), expected)
+
+
+def test_until_on_a_bare_unet_needs_the_length_of_the_run() -> None:
+    unet = sdxl_unet()
+    inputs = unet_inputs(unet, 8, 8)
+    baseline = unet(**inputs)[0]
+    apply_patch(unet, ToDo(until=0.5))
+    with pytest.raises(RuntimeError, match="begin_run"):
+        unet(**inputs)
+    for _ in range(2):
+        begin_run(unet, steps=3)
+        same = [torch.equal(unet(**inputs)[0], baseline) for _ in range(3)]
+        assert same == [False, False, True]
+
+
+@pytest.mark.parametrize("method", [ToDo(until=0.5, grid="rotating"), ToMe()], ids=str)
+def test_begin_run_speaks_for_a_loop_of_ones_own_on_a_pipeline(method) -> None:
+    pipe = sdxl_pipeline()
+    inputs = unet_inputs(pipe.unet, 8, 8)
+    apply_patch(pipe, method)
+    generate(pipe)
+    runs = []
+    for _ in range(2):
+        begin_run(pipe, steps=4)
+        pipe.scheduler.set_timesteps(4)
+        with torch.no_grad():
+            runs.append(torch.stack([pipe.unet(**inputs)[0] for _ in range(4)]))
+    assert torch.equal(*runs)
+    if isinstance(method, ToDo):
+        assert torch.equal(runs[0][2], runs[0][3])
+
+
+@pytest.mark.parametrize("steps", [0, 1.0, True, None, "4"])
+def test_begin_run_refuses_what_is_no_number_of_steps(steps) -> None:
+    with pytest.raises(ValueError, match="steps="):
+        begin_run(sdxl_unet(), steps=steps)
+
+
+def test_a_patch_does_not_keep_its_pipeline_alive() -> None:
+    pipe = sdxl_pipeline()
+    unet, gone = pipe.unet, weakref.ref(pipe)
+    with patched(pipe, ROTATING):
+        del pipe
+        gc.collect()
+        assert gone() is None or gone().unet is unet
+    unet(**unet_inputs(unet, 8, 8))

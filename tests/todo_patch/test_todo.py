@@ -1,0 +1,199 @@
+"""ToDo computes what the paper says, on any UNet."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers.models.attention_processor import AttnProcessor, SlicedAttnProcessor
+
+from tests.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.todo_patch.written_out import WrittenOutAttention
+from todo_patch import ToDo, apply_patch, begin_run, patched
+from todo_patch.blocks import self_attention
+from todo_patch.grid import offset_order
+
+MODELS = {"sdxl": sdxl_unet, "sd15": sd15_unet}
+
+
+def call(unet, height=12, width=16, **options) -> torch.Tensor:
+    with torch.no_grad():
+        return unet(**unet_inputs(unet, height, width, **options))[0]
+
+
+def write_out(unet, method, latent) -> None:
+    """Put the written-out attention on every block that the method patches."""
+    blocks = [b for b in self_attention(unet) if b.level < method.levels and method.factors[b.level] > 1]
+    for number, block in enumerate(blocks):
+        factor = method.factors[block.level]
+        offsets = [None] if method.pooling == "average" else [(0, 0)]
+        if method.grid == "rotating":
+            order = offset_order(factor)
+            offsets = [order[(step + number) % factor**2] for step in range(factor**2)]
+        block.attn.set_processor(WrittenOutAttention(latent, factor, offsets))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        *[ToDo(factor=f, pooling=p) for f in (2, 3, 4) for p in ("nearest", "average")],
+        ToDo(factor=(4, 2)),
+        ToDo(factor=(1, 2)),
+        ToDo(factor=(3, 2), pooling="average"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("latent", [(12, 16), (13, 9), (5, 22)], ids=str)
+def test_todo_is_the_written_out_attention(model, method, latent) -> None:
+    unet, reference = MODELS[model](), MODELS[model]()
+    baseline = call(unet, *latent)
+    apply_patch(unet, method)
+    write_out(reference, method, latent)
+    output = call(unet, *latent)
+    torch.testing.assert_close(output, call(reference, *latent))
+    assert not torch.allclose(output, baseline, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("factor", [2, 3, (4, 2)])
+@pytest.mark.parametrize("latent", [(12, 16), (13, 9)], ids=str)
+def test_every_offset_of_the_rotating_grid_is_the_written_out_attention(factor, latent) -> None:
+    method = ToDo(factor=factor, grid="rotating")
+    unet, reference = sdxl_unet(), sdxl_unet()
+    apply_patch(unet, method)
+    write_out(reference, method, latent)
+    for _ in range(method.factors[0] ** 2 + 1):
+        torch.testing.assert_close(call(unet, *latent), call(reference, *latent))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [ToDo(factor=2), ToDo(factor=(3, 2)), ToDo(pooling="average"), ToDo(factor=(2, 2), grid="rotating")],
+    ids=str,
+)
+def test_todo_is_the_written_out_attention_through_a_whole_pipeline(method) -> None:
+    pipe, reference = sdxl_pipeline(), sdxl_pipeline()
+    write_out(reference.unet, method, (9, 12))
+    options = {
+        "prompt": "a fox",
+        "height": 72,
+        "width": 96,
+        "num_inference_steps": 5,
+        "output_type": "latent",
+    }
+    expected = reference(**options, generator=torch.Generator().manual_seed(0)).images
+    with patched(pipe, method):
+        output = pipe(**options, generator=torch.Generator().manual_seed(0)).images
+    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("method", [ToDo(factor=1), ToDo(factor=(1, 1)), ToDo(until=0)], ids=str)
+def test_asking_for_nothing_is_the_baseline_bit_for_bit(model, method) -> None:
+    unet = MODELS[model]()
+    baseline = call(unet)
+    apply_patch(unet, method)
+    assert torch.equal(call(unet), baseline)
+    assert not unet._forward_pre_hooks
+
+
+def test_todo_keeps_queries_whole_and_shortens_keys() -> None:
+    unet = sdxl_unet()
+    lengths = {}
+    for block in self_attention(unet):
+        for layer in ("to_q", "to_k", "to_v", "to_out"):
+            module = getattr(block.attn, layer)
+            module = module[0] if layer == "to_out" else module
+            key = (block.level, layer)
+            module.register_forward_pre_hook(lambda _, args, key=key: lengths.update({key: args[0].shape[1]}))
+    apply_patch(unet, ToDo(factor=2))
+    call(unet, 12, 16)
+    assert [lengths[0, layer] for layer in ("to_q", "to_k", "to_v", "to_out")] == [48, 12, 12, 48]
+    assert [lengths[1, layer] for layer in ("to_q", "to_k", "to_v", "to_out")] == [12, 12, 12, 12]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_any_batch_size_gives_each_image_the_same(batch) -> None:
+    unet = sdxl_unet()
+    apply_patch(unet, ToDo())
+    inputs = unet_inputs(unet, 8, 8, batch=batch)
+    with torch.no_grad():
+        together = unet(**inputs)[0]
+        begin = {key: value for key, value in inputs.items() if key not in ("sample", "added_cond_kwargs")}
+        for i in range(batch):
+            alone = begin | {
+                "sample": inputs["sample"][i : i + 1],
+                "encoder_hidden_states": inputs["encoder_hidden_states"][i : i + 1],
+                "added_cond_kwargs": {k: v[i : i + 1] for k, v in inputs["added_cond_kwargs"].items()},
+            }
+            torch.testing.assert_close(together[i : i + 1], unet(**alone)[0])
+
+
+@pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=["plain", "sliced"])
+def test_an_installed_attention_processor_stays_and_does_the_attention(processor) -> None:
+    unet, other = sdxl_unet(), sdxl_unet()
+    other.set_attn_processor(processor)
+    apply_patch(unet, ToDo(factor=(2, 2)))
+    apply_patch(other, ToDo(factor=(2, 2)))
+    assert all(block.attn.processor is processor for block in self_attention(other))
+    torch.testing.assert_close(call(other), call(unet))
+
+
+def test_an_attention_mask_is_sampled_along() -> None:
+    unet = sd15_unet(
+        down_block_types=("CrossAttnDownBlock2D",) + ("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3 + ("CrossAttnUpBlock2D",),
+        mid_block_type=None,
+    )
+    keep = torch.ones(2, 64)
+    keep[:, 9::2] = 0  # of every cell below the first row, the token that ToDo keeps stays
+    keep[:, 1::2] = 0
+    apply_patch(unet, ToDo())
+    inputs = unet_inputs(unet, 8, 8)
+    with torch.no_grad():
+        unmasked = unet(**inputs)[0]
+        torch.testing.assert_close(unet(**inputs, attention_mask=keep)[0], unmasked)
+        keep[:, 16] = 0
+        assert not torch.allclose(unet(**inputs, attention_mask=keep)[0], unmasked)
+
+
+def test_an_attention_mask_is_not_averaged_but_refused() -> None:
+    unet = sd15_unet()
+    apply_patch(unet, ToDo(pooling="average"))
+    with pytest.raises(ValueError, match="attention_mask"):
+        unet(**unet_inputs(unet, 8, 8), attention_mask=torch.ones(2, 64))
+
+
+def test_a_patched_unet_can_be_trained_after_inference() -> None:
+    unet = sdxl_unet()
+    apply_patch(unet, ToDo(grid="rotating"))
+    with torch.inference_mode():
+        unet(**unet_inputs(unet, 8, 8))
+    for _ in range(2):
+        unet(**unet_inputs(unet, 8, 8))[0].sum().backward()
+    assert all(block.attn.to_k.weight.grad.abs().sum() > 0 for block in self_attention(unet))
+
+
+def test_image_sizes_may_change_from_call_to_call() -> None:
+    unet = sdxl_unet()
+    apply_patch(unet, ToDo(factor=(2, 2)))
+    first = call(unet, 12, 16)
+    call(unet, 7, 5)
+    assert torch.equal(call(unet, 12, 16), first)
+
+
+def test_calling_around_the_unet_is_an_error_not_a_surprise() -> None:
+    unet = sdxl_unet()
+    apply_patch(unet, ToDo())
+    call(unet, 8, 8)
+    with pytest.raises(RuntimeError, match="Call the UNet itself"):
+        unet.forward(**unet_inputs(unet, 12, 16))
+
+
+def test_begin_run_starts_the_rotation_of_a_bare_unet_again() -> None:
+    unet = sdxl_unet()
+    apply_patch(unet, ToDo(grid="rotating"))
+    first = [call(unet) for _ in range(3)]
+    begin_run(unet, steps=3)
+    again = [call(unet) for _ in range(3)]
+    assert all(map(torch.equal, first, again))
+    assert not torch.allclose(first[0], first[1])
