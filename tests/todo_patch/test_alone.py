@@ -18,9 +18,15 @@ import torch
 from diffusers import UNet2DConditionModel
 from todo_patch import ToDo, ToMe, patched
 
-unet = UNet2DConditionModel(sample_size=8, block_out_channels=(8, 8), norm_num_groups=4, cross_attention_dim=8,
-    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    attention_head_dim=2)
+unet = UNet2DConditionModel(
+    sample_size=8,
+    block_out_channels=(8, 8),
+    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    norm_num_groups=4,
+    cross_attention_dim=8,
+    attention_head_dim=2,
+)
 with patched(unet, ToDo()), torch.no_grad():
     unet(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 2, 8))
 try:
