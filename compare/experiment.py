@@ -83,7 +83,7 @@ def run(loaded: LoadedPipeline, request: Request, stop: threading.Event | None =
         OutOfMemory: with a sentence for the reader. Any other exception of the run comes out as it was.
     """
     # The generator may be resumed on any thread, closed on a server's event loop, or left hanging. So it
-    # holds nothing: lock, patch and no_grad live and die on the worker's stack, and only this queue is shared.
+    # holds nothing: lock, patch and no_grad live and die on the worker's stack; only this queue is shared.
     told: queue.SimpleQueue[Event | _Failure] = queue.SimpleQueue()
     gone = threading.Event()
     experiment = _Experiment(

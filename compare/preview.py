@@ -18,6 +18,7 @@ def has_preview(step: int, steps: int) -> bool:
     return step < steps and step % math.ceil(steps / PREVIEWS) == 0
 
 
+@torch.no_grad()
 def preview(
     pipe: DiffusionPipeline, before: torch.Tensor | None, after: torch.Tensor, index: int
 ) -> Image.Image:

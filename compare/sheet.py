@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
@@ -9,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 if TYPE_CHECKING:  # `report` draws its sheet with this module
     from compare.report import Comparison, Result
 
-COLUMN = (256, 512)  # pixels a picture is wide on the sheet, at least and at most
+COLUMN = (352, 512)  # pixels a picture is wide on the sheet, at least and at most
 MARGIN = 16
 PAPER, INK, PALE = "#ffffff", "#111111", "#666666"
 
@@ -81,9 +82,8 @@ def scores_of(result: Result) -> str:
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """The text on one line, cut where the room ends."""
-    text = " ".join(text.split())
+    text = " ".join(text.split()).replace("×", "x")  # the font that comes with Pillow has no ×
     if draw.textlength(text, font) <= width:
         return text
-    while text and draw.textlength(text + "…", font) > width:
-        text = text[: max(len(text) - 1, 0)]
-    return text + "…"
+    too_long = bisect_right(range(len(text)), width, key=lambda n: draw.textlength(text[:n] + "…", font))
+    return text[: too_long - 1] + "…"

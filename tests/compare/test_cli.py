@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from compare.cli import main
+from compare.report import Comparison
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def command(tiny_folder: Path, *options: str) -> list[str]:
+    fixed = ["run", "a fox", "--model", str(tiny_folder), "--device", "cpu", "--size", "64", "--steps", "2"]
+    return [*fixed, *options]
+
+
+def test_the_command_does_what_the_page_does(tiny_folder, tmp_path, capsys) -> None:
+    out = tmp_path / "result"
+    methods = ["baseline", "tome", "todo", "todo-rotating", "fewer-steps"]
+    options = ["--methods", *methods, "--repeats", "2", "--seed", "7", "--out", str(out)]
+    assert main(command(tiny_folder, *options)) == 0
+    comparison = Comparison.load(out)
+    assert [result.method for result in comparison.results] == methods
+    assert (comparison.request.seed, comparison.request.repeats, comparison.request.steps) == (7, 2, 2)
+    assert (out / "comparison.png").is_file()
+    told = capsys.readouterr()
+    assert "ToDo, rotating grid" in told.out
+    assert "ceiling" in told.out
+    assert "ToMe (2 of 2)" in told.err  # its progress bar
+    assert "2/2" in told.err
+
+
+def test_sizes_may_have_two_sides_and_factors_two_levels(tiny_folder, tmp_path) -> None:
+    options = ["--size", "128x64", "--factor", "2", "2", "--methods", "todo", "--out", str(tmp_path)]
+    assert main(command(tiny_folder, *options)) == 0
+    asked = Comparison.load(tmp_path).request
+    assert (asked.width, asked.height, asked.factor) == (128, 64, (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--size", "3"], "Width must be a multiple of 8"),
+        (["--size", "nan"], "not nan"),
+        (["--size", "big"], "not 'big'"),
+        (["--size", "64x"], None),
+        (["--steps", "0"], "Steps must be"),
+        (["--steps", "2.5"], "not 2.5"),
+        (["--factor", "1.5"], "Factor must be"),
+        (["--factor", "2", "2", "2"], "level"),
+        (["--seed", "-1"], "Seed must be"),
+        (["--methods", "magic"], "'magic' is not one of them"),
+        (["--model", "no/such/folder"], "There is no model no/such/folder"),
+    ],
+)
+def test_an_error_is_one_sentence_and_exit_code_2(tiny_folder, tmp_path, capsys, options, says) -> None:
+    code = main(command(tiny_folder, "--out", str(tmp_path), *options))
+    told = capsys.readouterr().err.strip().splitlines()
+    if says is None:
+        assert code == 0
+        return
+    assert code == 2
+    assert told[-1].startswith("error: ")
+    assert says in told[-1]
+    assert "Traceback" not in "".join(told)
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_stops_in_order(tiny_folder, tmp_path, capsys) -> None:
+    main_thread = threading.main_thread().ident
+
+    def press() -> None:
+        time.sleep(1)
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    options = ["--steps", "100", "--size", "512", "--repeats", "20", "--out", str(tmp_path)]
+    assert main(command(tiny_folder, *options)) == 130
+    assert "Stopped." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    lines = "import sys, compare.cli\ntry:\n    compare.cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
+    lines += "assert 'torch' not in sys.modules and 'gradio' not in sys.modules"
+    subprocess.run(
+        [sys.executable, "-c", lines], check=True, cwd=PROJECT, env=dict(os.environ), capture_output=True
+    )
+
+
+def test_the_libraries_start_quietly() -> None:
+    lines = "from compare import load_pipeline, run; import diffusers; diffusers.StableDiffusionXLPipeline"
+    done = subprocess.run(
+        [sys.executable, "-c", lines], check=True, cwd=PROJECT, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from datetime import timezone
+
+import pytest
+from PIL import Image
+
+from compare.experiment import run
+from compare.report import Comparison
+from compare.sheet import contact_sheet, scores_of, times_of
+
+METHODS = ("baseline", "tome", "todo", "todo-rotating", "fewer-steps")
+
+
+@pytest.fixture
+def comparison(loaded, request_for) -> Comparison:
+    asked = request_for(prompt="ein Fuchs, “狐”", methods=METHODS, factor=(2,), repeats=2)
+    return list(run(loaded, asked))[-1].comparison
+
+
+def test_a_saved_comparison_is_loaded_back_as_it_was(comparison, tmp_path) -> None:
+    loaded = Comparison.load(comparison.save(tmp_path / "new" / "result"))
+    assert loaded == comparison
+    assert [r.image.tobytes() for r in loaded.results] == [r.image.tobytes() for r in comparison.results]
+
+
+def test_the_report_is_strict_json_even_for_identical_pictures(loaded, request_for, tmp_path) -> None:
+    same = list(run(loaded, request_for(factor=1)))[-1].comparison
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    report = json.loads((same.save(tmp_path) / "report.json").read_text(), parse_constant=refuse)
+    scores = report["results"][1]["scores"]
+    assert scores["identical"] is True
+    assert scores["psnr"] is None
+
+
+def test_the_report_says_what_ran_where_and_when(comparison, tmp_path) -> None:
+    report = json.loads((comparison.save(tmp_path) / "report.json").read_text())
+    assert report["environment"]["packages"].keys() >= {"torch", "diffusers", "tomesd"}
+    assert report["environment"]["threads"] >= 1
+    assert report["environment"]["memory"] > 2**28
+    assert report["environment"]["cpu"]
+    assert report["model"]["name"] == "tiny"
+    assert report["model"]["attention"] == "sdpa"
+    assert report["request"]["prompt"] == "ein Fuchs, “狐”"
+    assert report["results"][0]["times"]["seconds"] > 0
+    assert comparison.date.tzinfo is timezone.utc
+
+
+def test_pictures_carry_their_settings(comparison, tmp_path) -> None:
+    folder = comparison.save(tmp_path)
+    with Image.open(folder / "todo.png") as picture:
+        assert picture.info["prompt"] == comparison.request.prompt
+        assert "todo" in picture.info["settings"]
+        assert "seed 0" in picture.info["settings"]
+        assert "somewhere/tiny-sdxl" in picture.info["model"]
+    with Image.open(folder / "comparison.png") as sheet:
+        assert sheet.info["prompt"] == comparison.request.prompt
+
+
+def test_the_folder_has_one_picture_per_method(comparison, tmp_path) -> None:
+    names = {file.name for file in comparison.save(tmp_path).iterdir()}
+    assert names == {"report.json", "comparison.png", *(f"{method}.png" for method in METHODS)}
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "not json", '{"results": [{"method": "../secret"}]}'])
+def test_a_file_that_is_no_report_is_refused(tmp_path, text) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(ValueError, match=r"."):
+        Comparison.load(tmp_path)
+
+
+def test_a_missing_report_is_missing(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Comparison.load(tmp_path)
+
+
+def test_the_sheet_has_all_pictures_beside_each_other(comparison) -> None:
+    sheet = contact_sheet(comparison)
+    assert sheet.width > len(comparison.results) * 300
+    assert sheet.height > 352
+
+
+def test_speed_up_never_stands_without_its_ceiling(comparison) -> None:
+    for method in ("tome", "todo", "todo-rotating"):
+        assert "ceiling" in times_of(comparison.result(method))
+    assert "ceiling" not in times_of(comparison.result("baseline"))
+    assert "steps" in times_of(comparison.result("fewer-steps"))
+    assert "PSNR" in scores_of(comparison.result("todo"))
+    assert scores_of(comparison.result("baseline")) == ""
+
+
+def test_an_endless_prompt_fits_on_the_sheet(loaded, request_for) -> None:
+    asked = request_for(prompt="fox " * 500, methods=("baseline",))
+    assert contact_sheet(list(run(loaded, asked))[-1].comparison).width < 600
