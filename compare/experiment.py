@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -332,6 +333,7 @@ def _for_the_reader(error: BaseException, loaded: LoadedPipeline, request: Reque
     )
     if not out_of_memory:
         return error
+    traceback.clear_frames(error.__traceback__)  # they hold the tensors that were too much
     if loaded.device.type != "cpu":
         torch.accelerator.empty_cache()
     size = f"{request.width}×{request.height}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -244,9 +245,10 @@ def _load(source: Source, dtype: torch.dtype) -> DiffusionPipeline:
     place = source.place
     try:
         if Path(place).is_file():
-            return _load_file(place, dtype)
+            with _quiet(local=True):
+                return _load_file(place, dtype)
         options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
-        with _quiet_progress(Path(place).is_dir()):
+        with _quiet(local=Path(place).is_dir()):
             index = DiffusionPipeline.load_config(place, revision=source.revision)
             kind = PIPELINES.get(index.get("_class_name"))
             if kind is None:
@@ -285,18 +287,19 @@ def _what_went_wrong(source: Source, error: Exception) -> str:
 
 
 @contextmanager
-def _quiet_progress(quiet: bool) -> Iterator[None]:
+def _quiet(local: bool) -> Iterator[None]:
     """No bars for what takes a moment; a download keeps its own."""
-    if not quiet:
-        yield
-        return
     bars = not are_progress_bars_disabled()
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()  # and the Hub's
+    if local:
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()  # and the Hub's
     try:
-        yield
+        with warnings.catch_warnings():
+            # diffusers still passes an argument that the Hub's client no longer takes.
+            warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks.*")
+            yield
     finally:
-        if bars:
+        if local and bars:
             diffusers.utils.logging.enable_progress_bar()
             transformers.utils.logging.enable_progress_bar()
 
