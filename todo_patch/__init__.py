@@ -33,7 +33,7 @@ __all__ = [
     "remove_patch",
 ]
 
-SUPPORTED_DIFFUSERS = ("0.42", "0.43")  # from the first, up to but without the second
+SUPPORTED_DIFFUSERS = ("0.36", "0.43")  # from the first, up to but without the second
 
 
 def _require_supported(version: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
-from .methods import NothingToPatch
+from .methods import NothingToPatch, ToDo, ToMe
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +55,18 @@ def self_attention(unet: torch.nn.Module) -> tuple[SelfAttention, ...]:
     return tuple(SelfAttention(f"{name}.attn1", block, depth, depth - finest) for name, block, depth in found)
 
 
-def require_levels(blocks: tuple[SelfAttention, ...], levels: int, request: str) -> None:
-    """Raise `NothingToPatch`, saying which grids there are, unless the model has that many levels."""
-    counts = Counter((site.level, site.depth) for site in blocks)
+def require_blocks(blocks: tuple[SelfAttention, ...], method: ToDo | ToMe) -> None:
+    """Raise `NothingToPatch`, saying which grids there are, unless the model has what the method asks for."""
     if not blocks:
-        raise NothingToPatch(f"{request}: this UNet has no self-attention in Transformer2DModel blocks.")
-    if levels > max(level for level, _ in counts) + 1:
+        raise NothingToPatch(f"{method}: this UNet has no self-attention in Transformer2DModel blocks.")
+    counts = Counter((block.level, block.depth) for block in blocks)
+    levels = {level for level, _ in counts}
+    if method.levels > max(levels) + 1 or not (method.asks_for_nothing or any(map(method.patches, levels))):
         grids = ", ".join(
-            f"level {lv} on latent/{2**d} ({n} blocks)" for (lv, d), n in sorted(counts.items())
+            f"level {level} on latent/{2**depth} ({count} blocks)"
+            for (level, depth), count in sorted(counts.items())
         )
-        raise NothingToPatch(
-            f"{request} asks for {levels} levels, but this UNet has self-attention on {grids} only."
-        )
+        raise NothingToPatch(f"{method}: this UNet has self-attention on no other grids than {grids}.")
 
 
 def _transformers(unet: torch.nn.Module) -> Iterator[tuple[str, Transformer2DModel, int]]:

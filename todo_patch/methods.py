@@ -66,6 +66,10 @@ class ToDo:
         """Whether the patched model would be the baseline."""
         return self.until == 0 or all(f == 1 for f in self.factors)
 
+    def patches(self, level: int) -> bool:
+        """Whether the blocks of a level (0 is the finest) are to change."""
+        return not self.asks_for_nothing and level < self.levels and self.factors[level] > 1
+
     @classmethod
     def for_size(cls, height: int, width: int) -> ToDo:
         """The authors' preset for an image of `height` x `width` pixels: 1024 -> 2, 1536 -> 3, 2048 -> 4.
@@ -111,6 +115,10 @@ class ToMe:
     def asks_for_nothing(self) -> bool:
         """Whether the patched model would be the baseline."""
         return self.ratio == 0
+
+    def patches(self, level: int) -> bool:
+        """Whether the blocks of a level (0 is the finest) are to change."""
+        return not self.asks_for_nothing and level < self.levels
 
     @classmethod
     def like(cls, todo: ToDo, seed: int = 0) -> ToMe:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from . import todo, tome
-from .blocks import find_unet, require_levels, self_attention
+from .blocks import find_unet, require_blocks, self_attention
 from .methods import ToDo, ToMe
 from .run import Run
 
@@ -23,7 +23,7 @@ def apply_patch(model: Any, method: ToDo | ToMe) -> None:
     begins. A method that asks for nothing leaves the model as it is.
 
     Raises:
-        NothingToPatch: the model has no self-attention on the levels that the method speaks of.
+        NothingToPatch: the model has no self-attention on the levels that the method asks for.
         TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
         ValueError: the model's attention cannot work with the method (fused projections, PAG's processors).
     """
@@ -31,11 +31,12 @@ def apply_patch(model: Any, method: ToDo | ToMe) -> None:
         raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
     unet = find_unet(model)
     blocks = self_attention(unet)
-    require_levels(blocks, method.levels, repr(method))
+    require_blocks(blocks, method)
     remove_patch(unet)
     if method.asks_for_nothing:
         return
     run = Run(None if isinstance(model, torch.nn.Module) else model)
+    blocks = tuple(block for block in blocks if method.patches(block.level))
     patch_class = todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch
     unet._todo_patch = patch_class(unet, blocks, method, run)
 
@@ -51,11 +52,12 @@ def remove_patch(model: Any) -> None:
 @contextmanager
 def patched(model: Model, method: ToDo | ToMe) -> Iterator[Model]:
     """`apply_patch` for the length of a `with` block, which leaves the model unpatched however it ends."""
+    unet = find_unet(model)  # the block may give the pipeline another
     apply_patch(model, method)
     try:
         yield model
     finally:
-        remove_patch(model)
+        remove_patch(unet)
 
 
 def begin_run(model: Any, steps: int) -> None:

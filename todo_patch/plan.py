@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import grid as grids
 from . import tome
-from .blocks import SelfAttention, find_unet, require_levels, self_attention
+from .blocks import SelfAttention, find_unet, require_blocks, self_attention
 from .methods import ToDo, ToMe
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
@@ -81,7 +81,7 @@ def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_fac
         if not isinstance(value, int) or isinstance(value, bool) or value < scale or value % scale:
             raise ValueError(f"{name}={value!r} is not allowed; it must be a multiple of {scale} pixels.")
     sites = self_attention(unet)
-    require_levels(sites, method.levels, repr(method))
+    require_blocks(sites, method)
 
     latent = height // scale, width // scale
     blocks = tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
@@ -124,7 +124,7 @@ def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int])
     tokens = grid[0] * grid[1]
     queries = keys = tokens
     matching = 0
-    if site.level < method.levels and not method.asks_for_nothing:
+    if method.patches(site.level):
         if isinstance(method, ToDo):
             keys = grids.kept_tokens(grid, method.factors[site.level])
         else:

@@ -6,6 +6,8 @@ import math
 import weakref
 from typing import Any
 
+import torch
+
 
 class Run:
     """Counts the UNet calls of a run, and notices the next one.
@@ -31,7 +33,7 @@ class Run:
     def next_call(self) -> None:
         """One more UNet call."""
         pipe = self._pipe()
-        timesteps = None if pipe is None else getattr(pipe.scheduler, "timesteps", None)
+        timesteps = getattr(getattr(pipe, "scheduler", None), "timesteps", None)
         if self._announced:
             self.step = 0
         elif pipe is not None and timesteps is not self._timesteps:
@@ -56,3 +58,13 @@ class Run:
                 "instead of its UNet, or say begin_run(model, steps=n) before each run."
             )
         return self.step < math.ceil(round(until * self.total, 9))  # 0.1 * 30 is 3.0000000000000004
+
+
+@torch.compiler.disable
+def before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """The forward pre-hook of a patched UNet.
+
+    However the UNet was compiled, torch calls the hooks of the outermost module from plain Python. So this
+    is the place to count and to branch.
+    """
+    unet._todo_patch.before_call(args[0] if args else kwargs["sample"], kwargs)

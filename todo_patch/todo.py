@@ -14,7 +14,7 @@ import torch
 from .blocks import SelfAttention
 from .grid import average_cells, grid_at, token_indices
 from .methods import ToDo
-from .run import Run
+from .run import Run, before_unet
 
 # They take keys and values from the queries' tokens, or take any keys they are given for a prompt.
 _DEAF_PROCESSORS = {
@@ -43,19 +43,19 @@ class ToDoPatch:
     ) -> None:
         self.method = method
         self.run = run
-        self._blocks = [b for b in blocks if b.level < method.levels and method.factors[b.level] > 1]
+        self._blocks = blocks
         for block in self._blocks:
             _require_usable(block)
         self._indices = functools.lru_cache(maxsize=64)(token_indices)
         hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
-        self._handles = [unet.register_forward_pre_hook(_before_unet, with_kwargs=True)]
+        self._handles = [unet.register_forward_pre_hook(before_unet, with_kwargs=True)]
         for block in self._blocks:
             block.attn._todo_site = Site(method.factors[block.level])
             block.attn.__class__ = _marked(type(block.attn))
             self._handles.append(block.attn.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def before_call(self, sample: torch.Tensor) -> None:
-        """Tell every site what to do. Plain Python outside of compiled code: it may count and branch."""
+    def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
+        """Tell every site what to do in the UNet call that begins, [B, channels, ..., height, width]."""
         self.run.next_call()
         on = self.run.within(self.method.until)
         step = self.run.step if self.method.grid == "rotating" else 0
@@ -75,11 +75,6 @@ class ToDoPatch:
         for block in self._blocks:
             block.attn.__class__ = type(block.attn).__base__
             del block.attn._todo_site
-
-
-@torch.compiler.disable
-def _before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    unet._todo_patch.before_call(args[0] if args else kwargs["sample"])
 
 
 # The hooks below run inside compiled code. They read from the module, never from a closure, because torch

@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers.models.attention import BasicTransformerBlock
 
 from .blocks import SelfAttention
 from .grid import grid_at
 from .methods import ToMe
-from .run import Run
+from .run import Run, before_unet
 
 
 class ToMePatch:
@@ -27,7 +26,7 @@ class ToMePatch:
         self.method = method
         self.run = run
         self._unet = unet
-        self._blocks = [block for block in blocks if block.level < method.levels]
+        self._blocks = blocks
         for block in self._blocks:
             _require_known(block)
         tomesd.apply_patch(unet, ratio=method.ratio, max_downsample=1, sx=method.stride, sy=method.stride)
@@ -41,22 +40,22 @@ class ToMePatch:
         for block in self._blocks:
             # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
             block.block._tome_info = {"size": None, "hooks": [], "args": self._args}
-        self._handle = unet.register_forward_pre_hook(_before_unet, with_kwargs=True)
+        self._handle = unet.register_forward_pre_hook(before_unet, with_kwargs=True)
 
     def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
-        """Set each block's grid, and the seed where a run begins."""
+        """Set the seed where a run begins, and the grid of each block."""
         if kwargs.get("attention_mask") is not None:
             raise ValueError("ToMe cannot merge an attention_mask; use ToDo with pooling='nearest'.")
         self.run.next_call()
-        for block in self._blocks:
-            grid = grid_at(*sample.shape[-2:], block.depth)
-            require_room(grid, block.level, self.method)
-            block.block._tome_info["size"] = grid
         # Where tomesd itself would put it: it has generators for CUDA and for the CPU.
         device = sample.device if sample.device.type == "cuda" else torch.device("cpu")
         generator = self._args["generator"]
         if self.run.step == 0 or generator.device != device:
             self._args["generator"] = torch.Generator(device).manual_seed(self.method.seed)
+        for block in self._blocks:
+            grid = grid_at(*sample.shape[-2:], block.depth)
+            require_room(grid, block.level, self.method)
+            block.block._tome_info["size"] = grid
 
     def remove(self) -> None:
         self._handle.remove()
@@ -84,11 +83,6 @@ def require_room(grid: tuple[int, int], level: int, method: ToMe) -> None:
         )
 
 
-@torch.compiler.disable
-def _before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    unet._todo_patch.before_call(args[0] if args else kwargs["sample"], kwargs)
-
-
 def _import_tomesd() -> Any:
     try:
         import tomesd
@@ -99,12 +93,9 @@ def _import_tomesd() -> Any:
 
 def _require_known(block: SelfAttention) -> None:
     # tomesd brings its own copy of an older forward, which would leave these out without a word.
-    b: BasicTransformerBlock = block.block
-    if (
-        b.norm_type not in ("layer_norm", "ada_norm", "ada_norm_zero")
-        or b.pos_embed is not None
-        or hasattr(b, "fuser")
-    ):
+    b = block.block
+    plain = b.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
+    if not plain or b.pos_embed is not None or hasattr(b, "fuser"):
         raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")
 
 

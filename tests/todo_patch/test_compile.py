@@ -8,19 +8,20 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from tests.tiny_models import sd15_unet, sdxl_pipeline, unet_inputs
+from tests.tiny_models import sd15_pipeline, sd15_unet, unet_inputs
 from todo_patch import ToDo, ToMe, apply_patch, begin_run, remove_patch
+
+# Two levels of the same width: torch compiles their blocks once, and must still tell them apart.
+SMALL = {
+    "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+    "mid_block_type": None,
+    "up_block_types": ("UpBlock2D",) * 2,
+    "block_out_channels": (8, 8),
+}
 
 
 def small_unet(seed=0) -> torch.nn.Module:
-    """Two levels of the same width: torch compiles their blocks once, and must still tell them apart."""
-    return sd15_unet(
-        seed,
-        down_block_types=("CrossAttnDownBlock2D",) * 2,
-        mid_block_type=None,
-        up_block_types=("UpBlock2D",) * 2,
-        block_out_channels=(8, 8),
-    )
+    return sd15_unet(seed, **SMALL)
 
 
 def compile_around(unet, backend) -> torch.nn.Module:
@@ -156,7 +157,7 @@ def test_image_sizes_may_change_on_a_compiled_model(compiled) -> None:
 
 @every_way
 def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
-    pipe = sdxl_pipeline()
+    pipe = sd15_pipeline(**SMALL)
     options = {"prompt": "a fox", "height": 48, "width": 48, "output_type": "latent"}
 
     def generate(steps) -> torch.Tensor:

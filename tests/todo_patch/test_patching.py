@@ -63,6 +63,15 @@ def test_a_second_patch_takes_the_place_of_the_first(first, second) -> None:
     assert state(unet) == before
 
 
+def test_the_context_manager_unpatches_the_unet_it_patched() -> None:
+    pipe = sdxl_pipeline()
+    unet = pipe.unet
+    before = state(unet)
+    with patched(pipe, ToDo()):
+        pipe.unet = sdxl_unet(1)
+    assert state(unet) == before
+
+
 def fail_while_patched(unet, method) -> None:
     with patched(unet, method) as model:
         assert model is unet
@@ -104,10 +113,11 @@ def test_processors_and_weights_are_untouched_while_patched() -> None:
         assert all(unet.get_parameter(name) is weight for name, weight in weights.items())
 
 
-def test_a_copy_of_a_patched_unet_is_patched_by_itself() -> None:
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_a_copy_of_a_patched_unet_is_patched_by_itself(method) -> None:
     unet = sdxl_unet()
     baseline = call(unet)
-    apply_patch(unet, ToDo(grid="rotating"))
+    apply_patch(unet, method)
     twin = copy.deepcopy(unet)
     assert torch.equal(call(twin), call(unet))
     remove_patch(twin)
@@ -127,6 +137,19 @@ def test_a_unet_without_self_attention_has_nothing_to_patch() -> None:
     unet = sd15_unet(only_cross_attention=True, mid_block_type=None)
     with pytest.raises(NothingToPatch, match="no self-attention"):
         apply_patch(unet, ToDo())
+
+
+def test_a_level_that_the_model_skips_is_an_error() -> None:
+    """Self-attention on latent/1 and latent/4, and none between them."""
+    unet = sd15_unet(
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D",) * 4,
+        mid_block_type=None,
+    )
+    with pytest.raises(NothingToPatch, match=r"level 0 on latent/1 \(1 blocks\), level 2 on latent/4"):
+        apply_patch(unet, ToDo(factor=(1, 2)))
+    apply_patch(unet, ToDo(factor=(1, 1, 2)))
+    apply_patch(unet, ToDo(factor=(1, 1)))
 
 
 def test_blocks_with_cross_attention_only_are_skipped() -> None:

@@ -74,11 +74,11 @@ def test_sd15_has_four_levels_the_coarsest_in_the_middle() -> None:
 
 
 def test_odd_sizes_keep_a_token_of_every_cut_cell() -> None:
-    planned = plan(full("sdxl"), ToDo(factor=(2, 2)), 1080, 1920)
+    planned = plan(sdxl_unet(), ToDo(factor=(2, 2)), 1080, 1920)
     assert {(b.grid, b.kv_tokens) for b in planned.blocks} == {((68, 120), 34 * 60), ((34, 60), 17 * 30)}
-    planned = plan(full("sdxl"), ToDo(factor=2), 520, 776)
+    planned = plan(sdxl_unet(), ToDo(factor=2), 520, 776)
     assert {(b.grid, b.kv_tokens) for b in planned.blocks if b.level == 0} == {((33, 49), 17 * 25)}
-    like = plan(full("sdxl"), ToMe.like(ToDo(factor=2)), 520, 776)
+    like = plan(sdxl_unet(), ToMe.like(ToDo(factor=2)), 520, 776)
     assert {b.kv_tokens for b in like.blocks if b.level == 0} == {33 * 49 - int(33 * 49 * 0.75)}
 
 

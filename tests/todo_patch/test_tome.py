@@ -101,6 +101,7 @@ def test_a_grid_smaller_than_the_stride_is_a_worded_error() -> None:
     apply_patch(unet, ToMe(stride=4))
     with pytest.raises(ValueError, match="larger image, a smaller stride or fewer levels"):
         call(unet, 6, 16)
+    call(unet, 12, 16)
 
 
 def test_the_seed_decides_whatever_ran_before() -> None:
