@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import pairwise
 
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
@@ -31,11 +32,12 @@ from compare.events import (
 from compare.fidelity import score
 from compare.load import LoadedPipeline
 from compare.methods import patch_of, put_on
-from compare.notes import notes_on
+from compare.notes import note_on_times, notes_on
 from compare.planning import fewer_steps_plan, plan_summary
 from compare.preview import has_preview, preview
 from compare.report import Comparison, PlanSummary, Result, Scores, Times
 from compare.request import SIZE_MULTIPLE, SIZES, Request
+from todo_patch import ToDo, ToMe
 
 # Two runs on one machine would disturb each other's times even on two models.
 _one_at_a_time = threading.Lock()
@@ -122,6 +124,7 @@ class _Picture:
 
     image: Image.Image
     denoising: float
+    steps: list[float]
     decoding: float
     peak_memory: int | None
 
@@ -220,6 +223,7 @@ class _Experiment:
 
     def _denoise(self, method: str, steps: int, repeat: int) -> _Picture:
         before: torch.Tensor | None = None
+        laps = [0.0]
 
         def step_done(pipe: DiffusionPipeline, index: int, _: object, tensors: dict) -> dict:
             nonlocal before
@@ -228,7 +232,8 @@ class _Experiment:
             if repeat == 1 and has_preview(index + 1, pipe.num_timesteps):
                 with clock.paused():
                     image = preview(pipe, before, tensors["latents"], index)
-            self.tell(StepDone(method, repeat, index + 1, pipe.num_timesteps, clock.seconds, image))
+            laps.append(clock.seconds)
+            self.tell(StepDone(method, repeat, index + 1, pipe.num_timesteps, laps[-1], image))
             before = tensors["latents"]
             return tensors
 
@@ -237,7 +242,8 @@ class _Experiment:
             image = self._call_pipeline(steps, output_type="pil", callback_on_step_end=step_done)[0]
             decoding = time.perf_counter() - clock.ended
         image.info.update(self._label(method, steps))
-        return _Picture(image, clock.seconds, decoding, clock.peak_memory)
+        steps_took = [later - earlier for earlier, later in pairwise(laps)]
+        return _Picture(image, clock.seconds, steps_took, decoding, clock.peak_memory)
 
     def _call_pipeline(self, steps: int, **options: object) -> list[Image.Image] | torch.Tensor:
         # The pipeline draws the starting noise, and any noise of its sampler, from this generator: on the CPU
@@ -293,13 +299,22 @@ class _Experiment:
         baseline = self.results.get("baseline")
         return score(image, baseline.image) if baseline else None
 
+    def _on_the_times(self) -> tuple[str, ...]:
+        if self.loaded.device.type != "cpu":
+            return ()  # steps are queued there, and only the whole loop has a time
+        same_work: dict[ToDo | ToMe | None, list[float]] = {}
+        for method, pictures in self.pictures.items():
+            took = same_work.setdefault(patch_of(method, self.request), [])
+            took += [seconds for picture in pictures for seconds in picture.steps]
+        return note_on_times(same_work.values())
+
     def _comparison(self) -> Comparison:
         return Comparison(
             date=datetime.now(timezone.utc),
             request=self.request,
             model=self.loaded.info,
             environment=environment(self.loaded.device),
-            notes=self.notes,
+            notes=(*self.notes, *self._on_the_times()),
             # A run that was stopped may have timed Baseline once more than the others since.
             results=tuple(
                 result.model_copy(update={"speedup": self._speedup(method, result.times)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from diffusers import DiffusionPipeline
 
@@ -11,6 +11,8 @@ from compare.load import LoadedPipeline
 from compare.report import PlanSummary
 from compare.request import Request
 
+MEASURABLE = 0.05  # seconds; shorter steps are uneven on any machine
+UNEVEN = 2
 WORTH_IT = 1.15  # below this FLOP ceiling the gain is of the size of the noise on most machines
 
 
@@ -26,6 +28,21 @@ def notes_on(loaded: LoadedPipeline, request: Request, plans: Mapping[str, PlanS
     )
 
 
+def note_on_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
+    """Whether the times can be trusted: a note where steps that do the same work did not take the same time.
+
+    Args:
+        same_work: seconds of single steps, grouped by what they do.
+    """
+    worst = max(same_work, key=lambda seconds: max(seconds) / min(seconds))
+    if min(worst) < MEASURABLE or max(worst) < UNEVEN * min(worst):
+        return ()
+    return (
+        f"Steps of the same work took from {min(worst):.2f} to {max(worst):.2f} seconds: something else was "
+        "using this machine, and the times cannot be compared. Run it again, or with repeats.",
+    )
+
+
 def _on_the_model(loaded: LoadedPipeline) -> Iterator[str]:
     if loaded.fallback:
         yield loaded.fallback
@@ -33,8 +50,8 @@ def _on_the_model(loaded: LoadedPipeline) -> Iterator[str]:
 
 def _on_prompts(loaded: LoadedPipeline, request: Request) -> Iterator[str]:
     if loaded.vocabulary:
-        known = {word.lower() for word in loaded.vocabulary.words}
-        words = re.findall(r"[^\W\d_]+", f"{request.prompt} {request.negative_prompt}".lower())
+        known = set(_words(" ".join(loaded.vocabulary.words)))
+        words = _words(f"{request.prompt} {request.negative_prompt}")
         unseen = [word for word in dict.fromkeys(words) if word not in known]
         if unseen:
             shown = ", ".join(f"“{word}”" for word in unseen[:8]) + (", …" if unseen[8:] else "")
@@ -43,6 +60,10 @@ def _on_prompts(loaded: LoadedPipeline, request: Request) -> Iterator[str]:
         cut = _cut_off(loaded.pipe, prompt)
         if cut:
             yield f"The {name} is too long for the text encoder, which does not see its end: “{cut}”."
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text.lower())
 
 
 def _cut_off(pipe: DiffusionPipeline, prompt: str) -> str:

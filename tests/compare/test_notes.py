@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from itertools import count
 
-from compare.experiment import prepare
+from compare.experiment import prepare, run
 from compare.load import LoadedPipeline, Vocabulary
 from compare.request import Request
 
@@ -37,6 +39,20 @@ def test_different_numbers_of_tokens_on_an_odd_grid_are_said(loaded, request_for
 
 def test_a_gain_that_must_be_small_is_said(loaded, request_for) -> None:
     assert "expect a small gain" in notes(loaded, request_for())
+
+
+def test_a_busy_machine_is_said(loaded, request_for) -> None:
+    def said_when_slow_at(call: int) -> bool:
+        calls = count(1)
+        handle = loaded.pipe.unet.register_forward_pre_hook(
+            lambda *_: time.sleep(0.3 if next(calls) == call else 0.06)
+        )
+        comparison = list(run(loaded, request_for()))[-1].comparison
+        handle.remove()
+        return any("something else was using" in note for note in comparison.notes)
+
+    assert said_when_slow_at(4)
+    assert not said_when_slow_at(1)  # a warm-up step, which is allowed to be slow
 
 
 def test_a_fallback_to_another_model_is_said(loaded, request_for) -> None:
