@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,6 +95,10 @@ def _run(options: argparse.Namespace) -> int:
         repeats=options.repeats,
         **{name: value for name, value in given.items() if value is not None},
     )
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)  # now: not after minutes of work
+    except OSError as error:
+        raise InvalidRequest(f"{options.out} cannot be a folder for the result: {error.strerror}.") from error
     info = loaded.info
     print(f"{info.name} on {info.device_name}, {info.dtype}, attention by {info.attention}", file=sys.stderr)
     with _stopped_by_ctrl_c() as stop:
@@ -112,14 +116,15 @@ def _show(events: Iterator[Event]) -> Comparison | None:
     from compare.events import Finished, MethodDone, MethodStarted, Started, StepDone, Stopped, Waiting
 
     bar: tqdm | None = None
+    told: Sequence[str] = ()
     try:
         for event in events:
             match event:
                 case Waiting():
                     pass
                 case Started(notes=notes):
-                    for note in notes:
-                        print(f"note: {note}", file=sys.stderr)
+                    told = notes
+                    _print_notes(told)
                 case MethodStarted():
                     bar = _bar(event)
                 case StepDone():
@@ -129,6 +134,7 @@ def _show(events: Iterator[Event]) -> Comparison | None:
                     bar.set_postfix_str(f"{result.times.denoising[-1]:.2f} s in the loop")
                     bar.close()
                 case Finished(comparison=comparison):
+                    _print_notes([note for note in comparison.notes if note not in told])
                     return comparison
                 case Stopped():
                     return None
@@ -163,6 +169,11 @@ def _bar(started: object) -> tqdm:
     if started.repeats > 1:
         name += f" ({started.repeat} of {started.repeats})"
     return tqdm(total=started.steps, desc=f"{name:<20}", unit="step")
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _print_table(comparison: Comparison) -> None:

@@ -73,6 +73,14 @@ def test_an_error_is_one_sentence_and_exit_code_2(tiny_folder, tmp_path, capsys,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_result_folder_that_cannot_be_is_said_before_the_work(tiny_folder, tmp_path, capsys) -> None:
+    (tmp_path / "taken").write_text("a file")
+    assert main(command(tiny_folder, "--out", str(tmp_path / "taken"))) == 2
+    told = capsys.readouterr().err
+    assert "taken cannot be a folder" in told
+    assert "Baseline" not in told
+
+
 def test_ctrl_c_stops_in_order(tiny_folder, tmp_path, capsys) -> None:
     main_thread = threading.main_thread().ident
 
