@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -17,7 +19,8 @@ def kept_tokens(grid: tuple[int, int], factor: int) -> int:
     return -(-height // factor) * -(-width // factor)
 
 
-def offset_order(factor: int) -> list[tuple[int, int]]:
+@functools.cache
+def offset_order(factor: int) -> tuple[tuple[int, int], ...]:
     """All (row, column) offsets in a cell, each as far as can be from those before it.
 
     Cells tile the plane, so distances wrap around. For 2 and 4 this is Bayer's ordered-dither matrix.
@@ -32,26 +35,23 @@ def offset_order(factor: int) -> list[tuple[int, int]]:
         farthest = min(crowding, key=lambda offset: round(crowding[offset], 9))  # in case of a tie, the first
         del crowding[farthest]
         order.append(farthest)
-    return order
+    return tuple(order)
 
 
-def token_indices(grid: tuple[int, int], factor: int, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """For every offset, in `offset_order`, the flat indices of the tokens kept, one per cell, row by row.
+def token_index(
+    grid: tuple[int, int], factor: int, offset: tuple[int, int], device: torch.device
+) -> torch.Tensor:
+    """The flat indices of the tokens kept, int64 [M]: the one at `offset` in each cell, row by row.
 
-    Returns `factor`² int64 tensors of shape [M], M = ceil(height / factor) * ceil(width / factor). Where a
-    border cuts the offset off its cell, the nearest token inside is taken, so that M is always the same.
+    Where a border cuts the offset off its cell, the nearest token inside is taken, so that M is
+    `kept_tokens(grid, factor)` for every offset.
     """
     height, width = grid
     # An index made under inference_mode could not be used in a later call with gradients.
     with torch.inference_mode(False):
-        rows = torch.arange(0, height, factor, device=device)
-        columns = torch.arange(0, width, factor, device=device)
-        return tuple(
-            (
-                (rows + down).clamp(max=height - 1)[:, None] * width + (columns + right).clamp(max=width - 1)
-            ).flatten()
-            for down, right in offset_order(factor)
-        )
+        rows = torch.arange(offset[0], offset[0] + height, factor, device=device).clamp(max=height - 1)
+        columns = torch.arange(offset[1], offset[1] + width, factor, device=device).clamp(max=width - 1)
+        return (rows[:, None] * width + columns).flatten()
 
 
 def average_cells(tokens: torch.Tensor, grid: tuple[int, int], factor: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .blocks import SelfAttention
-from .grid import average_cells, grid_at, token_indices
+from .grid import average_cells, grid_at, offset_order, token_index
 from .methods import ToDo
 from .run import Run, before_unet
 
@@ -30,6 +30,7 @@ class Site:
     """What one self-attention block is to do in the UNet call in progress."""
 
     factor: int
+    offsets: tuple[tuple[int, int], ...]  # of the token to keep in its cell, taken in turn
     on: bool = False
     grid: tuple[int, int] = (0, 0)
     index: torch.Tensor | None = None  # int64 [M], the tokens to keep
@@ -46,11 +47,13 @@ class ToDoPatch:
         self._blocks = blocks
         for block in self._blocks:
             _require_usable(block)
-        self._indices = functools.lru_cache(maxsize=64)(token_indices)
+        self._index = functools.lru_cache(maxsize=1024)(token_index)
         hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
         self._handles = [unet.register_forward_pre_hook(before_unet, with_kwargs=True)]
         for block in self._blocks:
-            block.attn._todo_site = Site(method.factors[block.level])
+            factor = method.factors[block.level]
+            offsets = offset_order(factor) if method.grid == "rotating" else ((0, 0),)
+            block.attn._todo_site = Site(factor, offsets)
             block.attn.__class__ = _marked(type(block.attn))
             self._handles.append(block.attn.register_forward_pre_hook(hook, with_kwargs=True))
 
@@ -58,16 +61,14 @@ class ToDoPatch:
         """Tell every site what to do in the UNet call that begins, [B, channels, ..., height, width]."""
         self.run.next_call()
         on = self.run.within(self.method.until)
-        step = self.run.step if self.method.grid == "rotating" else 0
         for turn, block in enumerate(self._blocks):
             _require_usable(block)  # a pipeline may exchange processors at each call
             site = block.attn._todo_site
             site.on = on
             site.grid = grid_at(*sample.shape[-2:], block.depth)
             if self.method.pooling == "nearest":
-                indices = self._indices(site.grid, site.factor, sample.device)
-                offset = (step + turn) % len(indices) if self.method.grid == "rotating" else 0
-                site.index = indices[offset]
+                offset = site.offsets[(self.run.step + turn) % len(site.offsets)]
+                site.index = self._index(site.grid, site.factor, offset, sample.device)
 
     def remove(self) -> None:
         for handle in self._handles:
