@@ -1,0 +1,607 @@
+"""The page: `python app.py`. ToDo, ToMe and the unchanged model side by side, in a browser and as an API."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import random
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+import compare  # first: it keeps the libraries below quiet
+from compare import (
+    METHODS,
+    Comparison,
+    Event,
+    Finished,
+    InvalidRequest,
+    LoadedPipeline,
+    MethodDone,
+    MethodStarted,
+    ModelNotLoaded,
+    Request,
+    Result,
+    RunFailed,
+    Started,
+    StepDone,
+    Stopped,
+    Waiting,
+    load_pipeline,
+    method_of,
+    script_for,
+)
+from compare.environment import environment
+from compare.request import SEEDS
+from page import answer, cards
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+METHODS_AT_FIRST = ["baseline", "tome", "todo"]
+BROKEN = "The run failed for a reason that only the server's log tells. The next one can work."
+LOG = logging.getLogger("app")
+
+SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+SYSTEM_FONTS_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+ANNOUNCE = "element.setAttribute('aria-live', 'polite')"  # to those who listen to the page
+
+# As PNG, for webp, the default, loses pixels and the settings that are written into the file.
+PICTURE = {"format": "png", "interactive": False, "show_label": False, "container": False}
+
+Updates = dict[gr.blocks.Block, Any]
+
+
+@dataclass(eq=False)
+class Session:
+    """What belongs to one browser window."""
+
+    stop: threading.Event | None = None
+    """Ends its run; None while it has none."""
+    comparison: Comparison | None = None
+    """Its last result; None while it shows the example."""
+
+
+class Page:
+    """The components, and the handlers that change them. `blocks` is the app."""
+
+    def __init__(self, loaded: LoadedPipeline, example: Comparison | None) -> None:
+        self.loaded, self.example = loaded, example
+        with gr.Blocks(
+            title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)
+        ) as self.blocks:
+            self.session = gr.State(Session())
+            gr.HTML(cards.heading(loaded, environment(loaded.device)))
+            self._add_controls()
+            self._add_results()
+            self._add_wipe_and_script()
+            self._connect()
+            self._add_api()
+        # Only to keep a crowd out: runs wait for their turn in `compare.run`, which says so while they do.
+        self.blocks.queue(max_size=64, default_concurrency_limit=16)
+
+    # What there is
+
+    def _add_controls(self) -> None:
+        defaults, examples = self.loaded.defaults, self.loaded.examples
+        with gr.Column(elem_classes="controls"):
+            with gr.Row():
+                self.prompt = gr.Textbox(
+                    examples[0], label="Prompt", max_lines=4, scale=3, elem_id="prompt", min_width=280
+                )
+                self.negative_prompt = gr.Textbox(
+                    "",
+                    label="Negative prompt",
+                    max_lines=4,
+                    scale=2,
+                    elem_id="negative-prompt",
+                    min_width=200,
+                )
+            with gr.Row(elem_classes="examples"):
+                self.examples = [
+                    gr.Button(prompt, size="sm", min_width=0, elem_classes="example") for prompt in examples
+                ]
+            if self.loaded.vocabulary:
+                gr.HTML(cards.vocabulary(self.loaded.vocabulary))
+            # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
+            with gr.Row(elem_classes="numbers"):
+                self.width = gr.Number(defaults.width, label="Width", step=64, elem_id="width", min_width=80)
+                self.height = gr.Number(
+                    defaults.height, label="Height", step=64, elem_id="height", min_width=80
+                )
+                self.factor = gr.Number(2, label="Factor", elem_id="factor", min_width=80)
+                self.steps = gr.Number(defaults.steps, label="Steps", elem_id="steps", min_width=80)
+                self.guidance_scale = gr.Number(
+                    defaults.guidance_scale, label="Guidance", step=0.5, elem_id="guidance", min_width=80
+                )
+                self.seed = gr.Number(0, label="Seed", elem_id="seed", min_width=120)
+                self.new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
+            gr.HTML(cards.settings_help())
+            with gr.Row(elem_classes="go"):
+                self.methods = gr.CheckboxGroup(
+                    [(method.label, method.id) for method in METHODS],
+                    value=METHODS_AT_FIRST,
+                    label="Methods",
+                    elem_id="methods",
+                    scale=4,
+                    min_width=280,
+                )
+                self.compare = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
+                self.stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=120)
+            self.message = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
+
+    def _add_results(self) -> None:
+        shown = self.example
+        self.about = gr.HTML(cards.about_example(shown) if shown else cards.about_nothing(), elem_id="about")
+        self.panes: dict[str, gr.Column] = {}
+        self.pictures: dict[str, gr.Image] = {}
+        self.cards: dict[str, gr.HTML] = {}
+        with gr.Row(elem_classes="panes"):
+            for method in METHODS:
+                result = shown.result(method.id) if shown else None
+                self.panes[method.id] = gr.Column(
+                    visible=bool(result) if shown else method.id in METHODS_AT_FIRST,
+                    elem_classes="pane",
+                    elem_id=f"pane-{method.id}",
+                    min_width=0,
+                )
+                with self.panes[method.id]:
+                    gr.HTML(cards.pane_heading(method))
+                    self.pictures[method.id] = gr.Image(
+                        **_picture_of(shown, method.id),
+                        **PICTURE,
+                        buttons=["download", "fullscreen"],
+                        elem_classes="picture",
+                    )
+                    self.cards[method.id] = gr.HTML(
+                        cards.result_card(result) if result else cards.quiet_card("Nothing here yet.")
+                    )
+        gr.HTML(cards.reading_help())
+
+    def _add_wipe_and_script(self) -> None:
+        shown = _Shown.of(self.example)
+        with gr.Row(elem_classes="more"):
+            self.wipe_column = gr.Column(visible=len(shown.choices) > 1, min_width=320, elem_id="wipe-column")
+            with self.wipe_column:
+                gr.HTML("<h2>Wipe between two</h2>")
+                with gr.Row():
+                    self.left, self.right = (
+                        gr.Dropdown(
+                            shown.choices, value=value, label=label, elem_id=label.lower(), min_width=120
+                        )
+                        for label, value in zip(("Left", "Right"), shown.pair, strict=True)
+                    )
+                with gr.Row(elem_id="wipe"):
+                    # gr.ImageSlider has no keyboard and no alt text, and zooms where the page should scroll.
+                    self.left_picture, self.right_picture = (
+                        gr.Image(**picture, **PICTURE, elem_classes=side)
+                        for picture, side in zip(shown.wipe, ("left-side", "right-side"), strict=True)
+                    )
+                    gr.HTML(cards.wipe_slider())
+            self.script_column = gr.Column(
+                visible=bool(shown.choices), min_width=320, elem_id="script-column"
+            )
+            with self.script_column:
+                gr.HTML("<h2>The same from your own script</h2>")
+                self.script_method = gr.Dropdown(
+                    shown.choices, value=shown.pair[1], label="Method", elem_id="script-method", min_width=120
+                )
+                self.script = gr.Code(
+                    _script(self.example, shown.pair[1]),
+                    language="python",
+                    interactive=False,
+                    show_label=False,
+                    elem_id="script",
+                )
+                self.report = gr.HTML(
+                    cards.report_link(self.example) if self.example else "", elem_id="report"
+                )
+
+    # What happens
+
+    def _connect(self) -> None:
+        own = {"api_visibility": "private", "show_progress": "hidden"}
+        for button, prompt in zip(self.examples, self.loaded.examples, strict=True):
+            button.click(lambda prompt=prompt: prompt, outputs=self.prompt, queue=False, **own)
+        self.new_seed.click(lambda: random.randint(*SEEDS), outputs=self.seed, queue=False, **own)
+        gr.on(
+            [self.compare.click, self.prompt.submit, self.negative_prompt.submit],
+            self.run,
+            inputs=[self.session, self.prompt, *self._settings],
+            outputs=self._changing,
+            concurrency_limit=16,
+            **own,
+        )
+        # A plain handler beside the queue: what `cancels=` leaves behind keeps computing.
+        self.stop.click(self.stop_run, self.session, self.message, queue=False, **own)
+        gr.on(
+            [self.left.input, self.right.input],
+            self.show_wipe,
+            inputs=[self.session, self.left, self.right],
+            outputs=[self.left_picture, self.right_picture],
+            **own,
+        )
+        self.script_method.input(self.show_script, [self.session, self.script_method], self.script, **own)
+
+    @property
+    def _settings(self) -> list[gr.components.Component]:
+        """What can be set beside the prompt, in the order of the API."""
+        return [
+            self.negative_prompt, self.width, self.height, self.steps, self.guidance_scale, self.seed,
+            self.factor, self.methods,
+        ]  # fmt: skip
+
+    @property
+    def _changing(self) -> list[gr.blocks.Block]:
+        """What a run changes: not one of the settings, so that the page keeps what was typed."""
+        return [
+            self.session, self.compare, self.stop, self.message, self.about, self.report,
+            *self.panes.values(), *self.pictures.values(), *self.cards.values(),
+            self.wipe_column, self.left, self.right, self.left_picture, self.right_picture,
+            self.script_column, self.script_method, self.script,
+        ]  # fmt: skip
+
+    def run(self, session: Session, prompt: str, *settings: object) -> Iterator[Updates]:
+        """Compare. Gradio may leave a generator hanging at any `yield`: this holds nothing others need."""
+        try:
+            request = _request(prompt, *settings)
+        except InvalidRequest as error:
+            yield {self.message: cards.error(str(error))}
+            return
+        session.stop = threading.Event()
+        yield self._begin(request)
+        try:
+            with closing(compare.run(self.loaded, request, session.stop)) as events:
+                for event in events:
+                    if isinstance(event, (Finished, Stopped)):
+                        session.stop = None
+                        session.comparison = event.comparison or session.comparison
+                    yield {self.session: session, **self._on(event, request)}
+        except (InvalidRequest, RunFailed) as error:
+            yield self._give_up(session, str(error))
+        except Exception:
+            LOG.exception("A comparison failed")
+            yield self._give_up(session, BROKEN)
+
+    def stop_run(self, session: Session) -> object:
+        """End the run of this window at its next step."""
+        if session.stop is None:
+            return gr.skip()
+        session.stop.set()
+        return cards.progress("Stopping after this step.")
+
+    def _begin(self, request: Request) -> Updates:
+        updates: Updates = {
+            self.compare: gr.update(interactive=False),
+            self.stop: gr.update(interactive=True),
+            self.message: cards.progress("Starting."),
+            self.about: cards.about_run(request),
+            self.wipe_column: gr.update(visible=False),
+            self.script_column: gr.update(visible=False),
+        }
+        for method in self.panes:
+            updates[self.panes[method]] = gr.update(visible=method in request.methods)
+            updates[self.pictures[method]] = gr.update(value=_nothing_yet(request), alt_text="")
+            updates[self.cards[method]] = cards.quiet_card("Waiting for its turn.")
+        return updates
+
+    def _on(self, event: Event, request: Request) -> Updates:
+        """What an event of a run changes on the page."""
+        match event:
+            case Waiting(seconds=seconds):
+                return {
+                    self.message: cards.progress(
+                        f"Another comparison is running; this one is in line ({seconds:.0f} s)."
+                    )
+                }
+            case Started(notes=notes):
+                return {self.about: cards.about_run(request, notes)}
+            case MethodStarted(method=method, steps=steps):
+                return {
+                    self.message: cards.progress(f"{method_of(method).label} is running."),
+                    self.cards[method]: cards.progress_card(method_of(method), 0, steps, 0),
+                }
+            case StepDone(method=method, step=step, steps=steps, seconds=seconds, preview=preview):
+                updates = {self.cards[method]: cards.progress_card(method_of(method), step, steps, seconds)}
+                if preview is not None:
+                    updates[self.pictures[method]] = gr.update(
+                        value=preview, alt_text=f"Preview of {method_of(method).label} after step {step}"
+                    )
+                return updates
+            case MethodDone(result=result):
+                return self._result(result, request)
+            case Finished(comparison=comparison):
+                return {
+                    **self._free("Done."),
+                    **self._show(comparison, cards.about_own(comparison)),
+                }
+            case Stopped(comparison=comparison):
+                return {**self._free("Stopped."), **self._show_stopped(request, comparison)}
+        return {}
+
+    def _result(self, result: Result, request: Request) -> Updates:
+        return {
+            self.pictures[result.method]: gr.update(**_picture(result, request)),
+            self.cards[result.method]: cards.result_card(result),
+        }
+
+    def _free(self, sentence: str) -> Updates:
+        return {
+            self.compare: gr.update(interactive=True),
+            self.stop: gr.update(interactive=False),
+            self.message: cards.progress(sentence),
+        }
+
+    def _show(self, comparison: Comparison, about: str) -> Updates:
+        """A comparison with all that can be done with it."""
+        shown = _Shown.of(comparison)
+        updates: Updates = {
+            self.about: about,
+            self.report: cards.report_link(comparison),
+            self.wipe_column: gr.update(visible=len(shown.choices) > 1),
+            self.left: gr.update(choices=shown.choices, value=shown.pair[0]),
+            self.right: gr.update(choices=shown.choices, value=shown.pair[1]),
+            self.left_picture: gr.update(**shown.wipe[0]),
+            self.right_picture: gr.update(**shown.wipe[1]),
+            self.script_column: gr.update(visible=True),
+            self.script_method: gr.update(choices=shown.choices, value=shown.pair[1]),
+            self.script: _script(comparison, shown.pair[1]),
+        }
+        for method, pane in self.panes.items():
+            updates[pane] = gr.update(visible=method in comparison.request.methods)
+        for result in comparison.results:
+            updates.update(self._result(result, comparison.request))
+        return updates
+
+    def _show_stopped(self, request: Request, comparison: Comparison | None) -> Updates:
+        """What was done before the stop; the other panes say that they were not."""
+        updates = {self.about: cards.about_stopped(request)}
+        if comparison:
+            updates = self._show(comparison, cards.about_own(comparison, stopped=True))
+        for method in request.methods:
+            if not (comparison and comparison.result(method)):
+                updates[self.cards[method]] = cards.quiet_card("Stopped before it was done.")
+                updates[self.pictures[method]] = gr.update(value=_nothing_yet(request), alt_text="")
+        return updates
+
+    def _give_up(self, session: Session, sentence: str) -> Updates:
+        """After an error: the last comparison again, and the sentence."""
+        session.stop = None
+        updates = {self.session: session, **self._free(""), self.message: cards.error(sentence)}
+        if session.comparison:
+            updates |= self._show(session.comparison, cards.about_own(session.comparison))
+        elif self.example:
+            updates |= self._show(self.example, cards.about_example(self.example))
+        else:
+            updates[self.about] = cards.about_nothing()
+        return updates
+
+    def show_wipe(self, session: Session, left: str, right: str) -> list[dict[str, Any]]:
+        shown = session.comparison or self.example
+        return [gr.update(**_picture_of(shown, method)) for method in (left, right)]
+
+    def show_script(self, session: Session, method: str) -> str:
+        return _script(session.comparison or self.example, method)
+
+    # The API
+
+    def _add_api(self) -> None:
+        with gr.Row(visible=False):
+            prompt = gr.Textbox(label="Prompt")  # the page's own has a default, and here it is required
+            gallery = gr.Gallery(label="Pictures", format="png")
+            report = gr.JSON(label="Report")
+            gr.Button().click(
+                self.answer,
+                inputs=[prompt, *self._settings],
+                outputs=[gallery, report],
+                api_name="compare",
+                concurrency_limit=16,
+            )
+
+    def answer(
+        self,
+        prompt: str,
+        negative_prompt: str,
+        width: int,
+        height: int,
+        steps: int,
+        guidance_scale: float,
+        seed: int,
+        factor: int,
+        methods: list[str],
+    ) -> Iterator[tuple[Any, Any]]:
+        """Make the same picture with the unchanged model, ToMe and ToDo, and compare time and fidelity.
+
+        Args:
+            prompt: What to draw.
+            negative_prompt: What to keep away from; empty for none.
+            width: Pixels, a multiple of 8.
+            height: Pixels, a multiple of 8.
+            steps: Denoising steps.
+            guidance_scale: Classifier-free guidance; 1 and below switch it off.
+            seed: Of the starting noise, which is the same for every method.
+            factor: Of downsampling: 2 keeps a quarter of the keys and values. ToMe gets the equal reduction.
+            methods: Some of baseline, tome, todo, todo-rotating and fewer-steps.
+
+        Returns:
+            The pictures.
+            The report, with a list "results": method, seconds, speedup, psnr, ssim, and more.
+        """
+        try:
+            request = _request(
+                prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods
+            )
+            with closing(compare.run(self.loaded, request)) as events:
+                for event in events:
+                    if isinstance(event, Finished):
+                        yield answer.gallery(event.comparison), answer.report(event.comparison)
+                    else:
+                        yield gr.skip(), gr.skip()  # where a client that has gone away is noticed
+        except (InvalidRequest, RunFailed) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:
+            LOG.exception("A comparison failed")
+            raise gr.Error(BROKEN, print_exception=False) from error
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What can be chosen of a comparison."""
+
+    choices: list[tuple[str, str]]
+    """Label and id of the methods that have a result."""
+    pair: tuple[str | None, str | None]
+    """Two of them, to begin with."""
+    wipe: tuple[dict[str, Any], dict[str, Any]]
+    """The pictures of the two."""
+
+    @classmethod
+    def of(cls, comparison: Comparison | None) -> _Shown:
+        done = [result.method for result in comparison.results] if comparison else []
+        first = done[0] if done else None
+        other = "todo" if "todo" in done else done[-1] if done else None
+        return cls(
+            choices=[(result.label, result.method) for result in comparison.results] if comparison else [],
+            pair=(first, other),
+            wipe=(_picture_of(comparison, first), _picture_of(comparison, other)),
+        )
+
+
+def _request(
+    prompt: object, negative_prompt: object, width: object, height: object, steps: object,
+    guidance_scale: object, seed: object, factor: object, methods: object,
+) -> Request:  # fmt: skip
+    return Request(
+        prompt=prompt, negative_prompt=negative_prompt, width=width, height=height, steps=steps,
+        guidance_scale=guidance_scale, seed=seed, factor=factor, methods=methods,
+    )  # fmt: skip
+
+
+def _picture(result: Result, request: Request) -> dict[str, Any]:
+    return {"value": result.image, "alt_text": f"{result.label}: {request.prompt}"}
+
+
+def _nothing_yet(request: Request) -> Image.Image:
+    """Holds the place of a picture, so that the page does not jump when it comes."""
+    return Image.new("RGBA", (request.width, request.height))
+
+
+def _picture_of(comparison: Comparison | None, method: str | None) -> dict[str, Any]:
+    result = comparison.result(method) if comparison and method else None
+    return _picture(result, comparison.request) if result else {"value": None, "alt_text": None}
+
+
+def _script(comparison: Comparison | None, method: str | None) -> str:
+    result = comparison.result(method) if comparison and method else None
+    if result is None:
+        return ""
+    return script_for(comparison.request, method, comparison.model, steps=result.steps)
+
+
+def _example() -> Comparison | None:
+    """The comparison of the first view, or None where it is missing or cannot be read."""
+    try:
+        return Comparison.load(ASSETS / "example")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        LOG.warning("The example in %s is not shown: %s", ASSETS / "example", error)
+        return None
+
+
+def _theme() -> gr.Theme:
+    """Calm, and with fonts that the visitor's own system has: none is fetched."""
+    return gr.themes.Base(
+        primary_hue="teal", neutral_hue="zinc", font=SYSTEM_FONTS, font_mono=SYSTEM_FONTS_MONO
+    ).set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_border_width="0px",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_300",
+        input_border_width="1px",
+        input_background_fill="white",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+    )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Compare ToDo and ToMe in the browser.",
+        epilog="Environment: TODO_MODEL, TODO_DEVICE, GRADIO_SERVER_PORT, GRADIO_SERVER_NAME, GRADIO_SHARE.",
+    )
+    given = os.environ.get
+    parser.add_argument(
+        "--model", default=given("TODO_MODEL") or None,
+        help="a pipeline folder, a .safetensors file or a repository on the Hub (default: by device)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device",
+        default=given("TODO_DEVICE") or None,
+        help="cpu, cuda, cuda:1, ... (default: cuda where there is one)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=given("GRADIO_SERVER_PORT") or None,
+        help="taken or fail (default: the first free one from 7860)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--host", default=given("GRADIO_SERVER_NAME") or "127.0.0.1",
+        help="address to listen on; 0.0.0.0 is every one (default: this machine only)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--share", action="store_true", default=given("GRADIO_SHARE", "").lower() in ("1", "true"),
+        help="also make a public link, through Gradio's servers",
+    )  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Load the model and serve the page until Ctrl-C. Returns the exit code."""
+    options = _options(arguments)
+    try:
+        loaded = load_pipeline(options.model, options.device)
+    except ModelNotLoaded as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    blocks = Page(loaded, _example()).blocks
+    try:
+        with redirect_stdout(io.StringIO()):  # `quiet` does not reach what it says of MCP
+            _, local, public = blocks.launch(
+                server_name=options.host,
+                server_port=options.port,
+                share=options.share,
+                mcp_server=True,
+                theme=_theme(),
+                css_paths=ASSETS / "page.css",
+                footer_links=["api"],
+                run_history=False,
+                ssr_mode=False,
+                quiet=True,
+                state_session_capacity=200,
+                prevent_thread_lock=True,
+            )
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    info = loaded.info
+    print(f"{info.name} on {info.device_name}, {info.dtype}, attention by {info.attention}")
+    print(f"Running on {local}" + (f" and {public}" if public else ""), flush=True)
+    if options.share and not public:
+        print("error: there is no public link, Gradio's servers gave none", file=sys.stderr)
+    blocks.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

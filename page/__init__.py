@@ -1,0 +1,1 @@
+"""What the page says, as HTML text. `app.py` says when."""
