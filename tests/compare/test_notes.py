@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from itertools import count
 
@@ -41,12 +40,14 @@ def test_a_gain_that_must_be_small_is_said(loaded, request_for) -> None:
     assert "expect a small gain" in notes(loaded, request_for())
 
 
-def test_a_busy_machine_is_said(loaded, request_for) -> None:
+def test_a_busy_machine_is_said(loaded, request_for, hand_clock) -> None:
     def said_when_slow_at(call: int) -> bool:
         calls = count(1)
-        handle = loaded.pipe.unet.register_forward_pre_hook(
-            lambda *_: time.sleep(0.3 if next(calls) == call else 0.06)
-        )
+
+        def work(*_: object) -> None:
+            hand_clock.now += 5 if next(calls) == call else 1
+
+        handle = loaded.pipe.unet.register_forward_pre_hook(work)
         comparison = list(run(loaded, request_for()))[-1].comparison
         handle.remove()
         return any("something else was using" in note for note in comparison.notes)

@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 import torch
 
 from compare import experiment
-from compare.events import Finished, MethodDone, MethodStarted, Started, StepDone, Stopped, Waiting
+from compare.events import Finished, MethodDone, MethodStarted, Started, StepDone, Stopped, Tick, Waiting
 from compare.experiment import OutOfMemory, prepare, run
 from compare.load import LoadedPipeline, Source, loaded_pipeline
 from compare.request import InvalidRequest
@@ -49,7 +49,8 @@ def finished(events: Iterator[object]) -> object:
 
 
 def test_events_come_in_the_order_that_is_documented(loaded, request_for) -> None:
-    kinds = [type(event) for event in run(loaded, request_for(methods=ALL))]
+    events = run(loaded, request_for(methods=ALL))
+    kinds = [type(event) for event in events if not isinstance(event, Tick)]
     of_one = [MethodStarted, StepDone, StepDone, StepDone, MethodDone]
     assert kinds[:21] == [Started, *of_one * 4]
     assert kinds[21] is MethodStarted
@@ -139,15 +140,15 @@ def test_repeats_take_turns_and_the_median_counts(loaded, request_for) -> None:
     assert times.slowest == max(times.denoising)
 
 
-def test_fewer_steps_has_as_many_as_fit_into_the_time_of_todo(loaded, request_for) -> None:
+def test_fewer_steps_has_as_many_as_fit_into_the_time_of_todo(loaded, request_for, hand_clock) -> None:
     def slow_when_unpatched(unet: torch.nn.Module, *_: object) -> None:
-        time.sleep(0.02 if "_todo_patch" in vars(unet) else 0.2)
+        hand_clock.now += 1 if "_todo_patch" in vars(unet) else 3
 
     with watched_unet(loaded, slow_when_unpatched):
         asked = request_for(methods=("baseline", "todo", "fewer-steps"), steps=8)
         result = finished(run(loaded, asked)).result("fewer-steps")
-    assert 1 <= result.steps <= 3
-    assert result.plan.flop_speedup == 8 / result.steps
+    assert result.steps == 2  # ToDo took 8 seconds, and a step of Baseline takes 3
+    assert result.plan.flop_speedup == 4
 
 
 def test_a_failed_run_leaves_the_model_unpatched_and_the_next_one_works(loaded, request_for) -> None:
@@ -221,13 +222,20 @@ def test_a_stop_before_the_run_computes_nothing(loaded, request_for) -> None:
 
 
 def test_a_reader_that_goes_away_stops_the_run(loaded, request_for) -> None:
-    events = run(loaded, request_for(steps=100, methods=("todo",)))
-    while not isinstance(next(events), StepDone):
-        pass
-    began = time.perf_counter()
-    events.close()
-    assert time.perf_counter() - began < 0.5  # closing waits for nobody
-    wait_until_free()
+    closed, steps = threading.Event(), count(1)
+
+    def hold_the_third_step(*_: object) -> None:
+        if next(steps) == 3:
+            assert closed.wait(20), "closing waited for the step"
+
+    with watched_unet(loaded, hold_the_third_step):
+        events = run(loaded, request_for(steps=100, methods=("todo",)))
+        while not isinstance(next(events), StepDone):
+            pass
+        events.close()
+        closed.set()
+        wait_until_free()
+    assert next(steps) < 10
     assert traces_of_a_patch(loaded.pipe) == []
 
 
