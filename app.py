@@ -18,7 +18,6 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-import compare  # first: it keeps the libraries below quiet
 from compare import (
     METHODS,
     Comparison,
@@ -38,6 +37,7 @@ from compare import (
     Waiting,
     load_pipeline,
     method_of,
+    run,
     script_for,
 )
 from compare.environment import environment
@@ -84,7 +84,7 @@ class Page:
             self._add_wipe_and_script()
             self._connect()
             self._add_api()
-        # Only to keep a crowd out: runs wait for their turn in `compare.run`, which says so while they do.
+        # Only to keep a crowd out: runs wait for their turn in `run`, which says so while they do.
         self.blocks.queue(max_size=64, default_concurrency_limit=16)
 
     # What there is
@@ -133,8 +133,10 @@ class Page:
                     scale=4,
                     min_width=280,
                 )
-                self.compare = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
-                self.stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=120)
+                self.compare_button = gr.Button(
+                    "Compare", variant="primary", elem_id="compare", min_width=120
+                )
+                self.stop_button = gr.Button("Stop", interactive=False, elem_id="stop", min_width=120)
             self.message = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
 
     def _add_results(self) -> None:
@@ -181,7 +183,7 @@ class Page:
                 with gr.Row(elem_id="wipe"):
                     # gr.ImageSlider has no keyboard and no alt text, and zooms where the page should scroll.
                     self.left_picture, self.right_picture = (
-                        gr.Image(**picture, **PICTURE, elem_classes=side)
+                        gr.Image(**picture, **PICTURE, buttons=[], elem_classes=side)
                         for picture, side in zip(shown.wipe, ("left-side", "right-side"), strict=True)
                     )
                     gr.HTML(cards.wipe_slider())
@@ -198,6 +200,7 @@ class Page:
                     language="python",
                     interactive=False,
                     show_label=False,
+                    show_line_numbers=False,
                     elem_id="script",
                 )
                 self.report = gr.HTML(
@@ -212,15 +215,15 @@ class Page:
             button.click(lambda prompt=prompt: prompt, outputs=self.prompt, queue=False, **own)
         self.new_seed.click(lambda: random.randint(*SEEDS), outputs=self.seed, queue=False, **own)
         gr.on(
-            [self.compare.click, self.prompt.submit, self.negative_prompt.submit],
-            self.run,
+            [self.compare_button.click, self.prompt.submit, self.negative_prompt.submit],
+            self.compare_on_page,
             inputs=[self.session, self.prompt, *self._settings],
             outputs=self._changing,
             concurrency_limit=16,
             **own,
         )
         # A plain handler beside the queue: what `cancels=` leaves behind keeps computing.
-        self.stop.click(self.stop_run, self.session, self.message, queue=False, **own)
+        self.stop_button.click(self.stop, self.session, self.message, queue=False, **own)
         gr.on(
             [self.left.input, self.right.input],
             self.show_wipe,
@@ -242,13 +245,13 @@ class Page:
     def _changing(self) -> list[gr.blocks.Block]:
         """What a run changes: not one of the settings, so that the page keeps what was typed."""
         return [
-            self.session, self.compare, self.stop, self.message, self.about, self.report,
+            self.session, self.compare_button, self.stop_button, self.message, self.about, self.report,
             *self.panes.values(), *self.pictures.values(), *self.cards.values(),
             self.wipe_column, self.left, self.right, self.left_picture, self.right_picture,
             self.script_column, self.script_method, self.script,
         ]  # fmt: skip
 
-    def run(self, session: Session, prompt: str, *settings: object) -> Iterator[Updates]:
+    def compare_on_page(self, session: Session, prompt: str, *settings: object) -> Iterator[Updates]:
         """Compare. Gradio may leave a generator hanging at any `yield`: this holds nothing others need."""
         try:
             request = _request(prompt, *settings)
@@ -258,7 +261,7 @@ class Page:
         session.stop = threading.Event()
         yield self._begin(request)
         try:
-            with closing(compare.run(self.loaded, request, session.stop)) as events:
+            with closing(run(self.loaded, request, session.stop)) as events:
                 for event in events:
                     if isinstance(event, (Finished, Stopped)):
                         session.stop = None
@@ -270,7 +273,7 @@ class Page:
             LOG.exception("A comparison failed")
             yield self._give_up(session, BROKEN)
 
-    def stop_run(self, session: Session) -> object:
+    def stop(self, session: Session) -> object:
         """End the run of this window at its next step."""
         if session.stop is None:
             return gr.skip()
@@ -279,8 +282,8 @@ class Page:
 
     def _begin(self, request: Request) -> Updates:
         updates: Updates = {
-            self.compare: gr.update(interactive=False),
-            self.stop: gr.update(interactive=True),
+            self.compare_button: gr.update(interactive=False),
+            self.stop_button: gr.update(interactive=True),
             self.message: cards.progress("Starting."),
             self.about: cards.about_run(request),
             self.wipe_column: gr.update(visible=False),
@@ -334,8 +337,8 @@ class Page:
 
     def _free(self, sentence: str) -> Updates:
         return {
-            self.compare: gr.update(interactive=True),
-            self.stop: gr.update(interactive=False),
+            self.compare_button: gr.update(interactive=True),
+            self.stop_button: gr.update(interactive=False),
             self.message: cards.progress(sentence),
         }
 
@@ -398,14 +401,15 @@ class Page:
             gallery = gr.Gallery(label="Pictures", format="png")
             report = gr.JSON(label="Report")
             gr.Button().click(
-                self.answer,
+                self.compare,  # the name of the MCP tool
                 inputs=[prompt, *self._settings],
                 outputs=[gallery, report],
                 api_name="compare",
+                preprocess=False,  # it would answer nonsense with its own exceptions; `Request` checks all
                 concurrency_limit=16,
             )
 
-    def answer(
+    def compare(
         self,
         prompt: str,
         negative_prompt: str,
@@ -438,7 +442,7 @@ class Page:
             request = _request(
                 prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods
             )
-            with closing(compare.run(self.loaded, request)) as events:
+            with closing(run(self.loaded, request)) as events:
                 for event in events:
                     if isinstance(event, Finished):
                         yield answer.gallery(event.comparison), answer.report(event.comparison)

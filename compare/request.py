@@ -154,5 +154,5 @@ def _listed(items: Iterable[str]) -> str:
 
 def _shown(value: object) -> str:
     """The value as given, short enough for a sentence."""
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."

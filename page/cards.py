@@ -70,9 +70,7 @@ def _what_was_timed(result: Result) -> str:
 
 
 def _speedup(result: Result) -> str:
-    if result.method == "baseline":
-        return "<p><span>the others are measured against this</span></p>"
-    if result.speedup is None:
+    if result.speedup is None or result.method == "baseline":
         return ""
     return f'<p><b class="speedup">{result.speedup:.2f}×</b><span>{_in_words(result.speedup)}</span></p>'
 
