@@ -166,7 +166,7 @@ def main() -> None:
     latents = torch.load(cache)
 
     denoiser = build_denoiser(tokenizer).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     ema = EMAModel(denoiser.parameters(), decay=0.9993, use_ema_warmup=True, power=0.75)
     seen = 0
     if args.checkpoint.exists():

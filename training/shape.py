@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, Transformer2DModel, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 LATENT_CHANNELS = 4
@@ -30,8 +32,11 @@ def build_vae() -> AutoencoderKL:
 
 
 def build_unet() -> UNet2DConditionModel:
-    """SDXL's block types; self-attention at latent/2 (level 0) and latent/4 (level 1), as SDXL has it."""
-    return UNet2DConditionModel(
+    """SDXL's block types; self-attention at latent/2 (level 0) and latent/4 (level 1), as SDXL has it.
+
+    Every residual branch starts as zero (arXiv 2006.11239's code, 2105.05233): it learns sooner.
+    """
+    unet = UNet2DConditionModel(
         sample_size=512 // DOWNSCALE,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -48,6 +53,16 @@ def build_unet() -> UNet2DConditionModel:
         addition_time_embed_dim=SIZE_EMBEDDING,
         projection_class_embeddings_input_dim=TEXT_WIDTH + 6 * SIZE_EMBEDDING,
     )
+    last_layers = [unet.conv_out]
+    for module in unet.modules():
+        if isinstance(module, ResnetBlock2D):
+            last_layers.append(module.conv2)
+        elif isinstance(module, Transformer2DModel):
+            last_layers.append(module.proj_out)
+    for layer in last_layers:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return unet
 
 
 def build_text_encoders(

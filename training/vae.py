@@ -27,7 +27,7 @@ KL_WEIGHT = 1e-5
 
 def to_pixels(crops: np.ndarray, device: torch.device) -> torch.Tensor:
     """(n, h, w, 3) uint8 → (n, 3, h, w) in [-1, 1]."""
-    pixels = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float()
+    pixels = torch.tensor(crops, device=device).permute(0, 3, 1, 2).float()
     return (pixels / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
