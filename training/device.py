@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 import platform
 
 import torch
@@ -16,7 +17,7 @@ def pick_device() -> torch.device:
     """CUDA when there is one, otherwise the CPU. TF32 is allowed: weights stay float32."""
     torch.set_float32_matmul_precision("high")
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # torchrun gives each its own
     _speed_up_cpu()
     return torch.device("cpu")
 

@@ -3,6 +3,9 @@
 ``python -m training.diffusion --crops 150000`` goes on from ``checkpoint.pt`` when there is one and stops
 when so many crops have been seen in all; with ``--cooldown 0.2`` the learning rate falls to zero over the
 last fifth of them. Killing it loses what came after the last checkpoint.
+
+``torchrun --nproc-per-node 2 -m training.diffusion …`` shares the work between two processes, on CPU cores
+(``OMP_NUM_THREADS=1``) or on GPUs: ``--batch`` is then that of each.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from training.crops import HELD_OUT
@@ -142,6 +146,35 @@ def _save(path: Path, state: dict[str, object]) -> None:
     os.replace(path.with_suffix(".part"), path)
 
 
+@dataclass(frozen=True)
+class Team:
+    """The processes that train together; each sees other crops, and their gradients are averaged."""
+
+    rank: int
+    size: int
+
+    @classmethod
+    def join(cls, device: torch.device) -> Team:
+        """As `torchrun` set it up; a process that was started alone is a team of one."""
+        if "WORLD_SIZE" not in os.environ:
+            return cls(0, 1)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    def share(self, module: nn.Module) -> nn.Module:
+        """The module with the gradients of all. Static, as the same last layers never get any (`forward`)."""
+        return DistributedDataParallel(module, static_graph=True) if self.size > 1 else module
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def leave(self) -> None:
+        if self.size > 1:
+            distributed.destroy_process_group()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=int, required=True, help="stop after so many in all")
@@ -155,15 +188,17 @@ def main() -> None:
     args = parser.parse_args()
 
     device = pick_device()
+    team = Team.join(device)
     tokenizer = build_tokenizer()
     captions = json.loads((args.data / "captions.json").read_text())[HELD_OUT:]
     tokens = tokenize(tokenizer, captions)
     no_caption = tokenize(tokenizer, [""])[0]
     cache = args.data / "latents.pt"
-    if not cache.exists():
+    if team.rank == 0 and not cache.exists():
         crops = np.load(args.data / "crops.npy", mmap_mode="r")[HELD_OUT:]
         torch.save(encode_crops(crops, AutoencoderKL.from_pretrained(args.vae), device), cache)
-    latents = torch.load(cache)
+    team.wait()
+    latents = torch.load(cache, mmap=True)
 
     denoiser = build_denoiser(tokenizer).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
@@ -177,6 +212,8 @@ def main() -> None:
         seen = state["seen"]
     ema.to(device)
 
+    torch.manual_seed(seen * team.size + team.rank)
+    learner = team.share(denoiser)
     schedule = Schedule(args.learning_rate, args.crops, args.cooldown)
     noise = Noise.of_scheduler(device)
     started, saved, first, losses = time.monotonic(), time.monotonic(), seen, []
@@ -186,14 +223,16 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate(seen)
         loss = noise.loss(
-            denoiser, latents[chosen].to(device).float(), words.to(device), _time_ids(args.batch, device)
+            learner, latents[chosen].to(device).float(), words.to(device), _time_ids(args.batch, device)
         )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
         optimizer.step()
         ema.step(denoiser.parameters())
-        seen += args.batch
+        seen += args.batch * team.size
+        if team.rank > 0:
+            continue
         losses.append(loss.detach())
         if len(losses) == 100:
             speed = (seen - first) / (time.monotonic() - started)
@@ -212,6 +251,7 @@ def main() -> None:
             }
             _save(args.checkpoint, state)
             saved = time.monotonic()
+    team.leave()
 
 
 if __name__ == "__main__":
