@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError, computed_field
 from compare.bench_request import BenchRequest
 from compare.environment import environment
 from compare.load import LoadedPipeline
+from compare.notes import note_on_times
 from compare.report import Environment, ModelInfo
 from compare.variants import Variant
 
@@ -133,7 +134,9 @@ class BenchReport(BaseModel, frozen=True):
 
     def markdown(self) -> str:
         """The command, where it ran, and the table."""
-        return "\n".join(_markdown(self)) + "\n"
+        from compare.bench_table import markdown
+
+        return markdown(self)
 
     def save(self, folder: str | Path) -> Path:
         """Write `bench.json`, `bench.csv`, `bench.md` and `bench.png`, replacing files of those names.
@@ -179,9 +182,19 @@ def report_of(
         request=request,
         model=loaded.info,
         environment=environment(loaded.device),
-        notes=(loaded.fallback,) if loaded.fallback else (),
+        notes=tuple(_notes(loaded, request, rows)),
         rows=rows,
     )
+
+
+def _notes(loaded: LoadedPipeline, request: BenchRequest, rows: Iterable[BenchRow]) -> Iterator[str]:
+    if loaded.fallback:
+        yield loaded.fallback
+    if _interval(range(request.rounds)) is None:
+        yield "So few rounds say nothing about how far chance goes: from six on there are intervals."
+    timed = [row.step.seconds for row in rows if row.step]
+    if loaded.device.type == "cpu" and timed:
+        yield from note_on_times(timed)
 
 
 def _interval(ordered: Sequence[float]) -> tuple[float, float] | None:
@@ -209,73 +222,3 @@ def _flat(row: BenchRow) -> dict[str, object]:
         for part in ("limit", "of_limit", "saved_of_limit"):
             flat[f"{name}_{part}"] = getattr(timing, part, None)
     return flat | {name: getattr(row, name) for name in ("peak_memory", "flop_speedup", "ceiling")}
-
-
-def _markdown(report: BenchReport) -> Iterator[str]:
-    model, machine, request = report.model, report.environment, report.request
-    yield "```bash"
-    yield report.command
-    yield "```"
-    yield ""
-    yield (
-        f"{model.name} ({model.unet_parameters / 1e6:,.0f} M parameters), {model.dtype}, attention by "
-        f"{model.attention}, {'compiled blocks' if request.compiled else 'eager'}, batch {request.batch}; "
-        f"{machine.accelerator or machine.cpu}, {machine.threads} threads, "
-        f"torch {machine.packages['torch']}, diffusers {machine.packages['diffusers']}; "
-        f"{report.date:%Y-%m-%d %H:%M} UTC. {request.rounds} rounds; medians (fastest to slowest), speed-ups "
-        "over Baseline within a round [95 % confidence]."
-    )
-    for note in report.notes:
-        yield ""
-        yield note
-    yield ""
-    yield from _table(
-        [
-            "size", "method", "step, ms", "speed-up", f"run of {request.steps} steps, s", "speed-up",
-            "of the limit", "of its saving", "FLOPs", "ceiling", "peak memory",
-        ],
-        map(_cells, report.rows),
-    )  # fmt: skip
-    duels = [
-        [row.size, str(row.variant), _ratio(ratio)] for row, ratio in report.against("todo", "todo-processor")
-    ]
-    if duels:
-        yield ""
-        yield "ToDo by hooks, speed-up of a step over ToDo as an attention processor:"
-        yield ""
-        yield from _table(["size", "method", "speed-up"], duels)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-
-
-def _cells(row: BenchRow) -> list[str]:
-    cells = [row.size, str(row.variant)]
-    if row.failure:
-        return [*cells, row.failure, *[""] * 8]
-
-    def speedup(timing: Timing | None) -> str:
-        return _ratio(timing.paired) if timing and timing.paired and row.method != "baseline" else ""
-
-    step, run = row.step, row.run
-    return [
-        *cells,
-        f"{1000 * step.median:.4g} ({1000 * step.fastest:.4g} to {1000 * step.slowest:.4g})",
-        speedup(step),
-        f"{run.median:.3g} ({run.fastest:.3g} to {run.slowest:.3g})" if run else "",
-        speedup(run),
-        "" if step.of_limit is None else f"{step.of_limit:.0%}",
-        "" if step.saved_of_limit is None else f"{step.saved_of_limit:.0%}",
-        f"{row.flop_speedup:.2f}×",
-        "" if row.ceiling is None else f"{row.ceiling:.2f}×",
-        "" if row.peak_memory is None else f"{row.peak_memory / 2**30:.2f} GiB",
-    ]
-
-
-def _ratio(ratio: Ratio) -> str:
-    text = f"{ratio.median:.2f}×"
-    return text if ratio.interval is None else f"{text} [{ratio.interval[0]:.2f}, {ratio.interval[1]:.2f}]"
