@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(run)
     _add_bench(commands)
     _add_profile(commands)
+    _add_sweep(commands)
     return parser
 
 
@@ -111,6 +112,17 @@ def _add_profile(commands: argparse._SubParsersAction) -> None:
     _add_batch(profile)
     _add_model_options(profile)
     _add_architecture(profile)
+
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
+    sweep = commands.add_parser("sweep", help="score many comparisons, and draw fidelity over speed-up")
+    sweep.set_defaults(command=_sweep)
+    sweep.add_argument("file", type=Path, metavar="SWEEP.toml", help="what to run; docs/sweep.md has one")
+    sweep.add_argument(
+        "--out", type=Path, default=Path("sweep"), metavar="FOLDER",
+        help="with rows in it from before, the sweep goes on (default: sweep/)",
+    )  # fmt: skip
+    _add_model_options(sweep)
 
 
 def _add_batch(command: argparse.ArgumentParser) -> None:
@@ -216,6 +228,36 @@ def _profile(options: argparse.Namespace) -> int:
     parts = breakdown(loaded, shown, *size, request.batch, request.rounds)
     print(f"{info.name} on {info.device_name}, {info.dtype}, {size[0]}×{size[1]}\n")
     print(breakdown_table(parts, method), end="")
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from compare.load import DTYPES, load_pipeline
+    from compare.sweep import Sweep, sweep
+    from compare.sweep_curve import markdown, plot, points
+    from compare.sweep_rows import RowFile
+
+    asked = Sweep.load(options.file)
+    loaded = load_pipeline(
+        options.model, options.device, DTYPES.get(options.dtype), attention=options.attention
+    )
+    requests = asked.requests(loaded)
+    _make_folder(options.out)
+    with RowFile(options.out / "rows.jsonl") as file, _stopped_by_ctrl_c() as stop:
+        bar = tqdm(sweep(loaded, requests, file, stop), total=len(requests), unit="comparison")
+        for _ in bar:
+            pass
+        found = points(file.rows)
+    if found:
+        (options.out / "table.md").write_text(markdown(found), encoding="utf-8")
+        plot(found, options.out / "curve.png")
+        print(markdown(found), end="")
+        print(f"Saved in {options.out}", file=sys.stderr)
+    if stop.is_set():
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return STOPPED
     return 0
 
 
