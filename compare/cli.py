@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 import threading
@@ -11,12 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compare.bench_request import BENCH_METHODS, DEFAULT_METHODS
 from compare.request import METHODS, InvalidRequest
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from compare.bench import Turn
     from compare.events import Event
+    from compare.load import LoadedPipeline
     from compare.report import Comparison
 
 BAD_INPUT, STOPPED = 2, 130
@@ -24,7 +28,9 @@ BAD_INPUT, STOPPED = 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0, 2 for an error told in one sentence, 130 where stopped."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    options.command_line = shlex.join(["python", "-m", "compare", *arguments])
     # Imported after parsing: `--help` and typing errors need not wait for torch.
     from compare.experiment import RunFailed
     from compare.load import ModelNotLoaded
@@ -62,7 +68,78 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--repeats", type=_number, default=1, help="time each method this often, in turns")
     run.add_argument("--out", type=Path, default=Path("result"), metavar="FOLDER", help="default: result/")
     _add_model_options(run)
+    _add_bench(commands)
+    _add_profile(commands)
+    _add_sweep(commands)
     return parser
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    bench = commands.add_parser(
+        "bench", help="time the methods and their measured limits over sizes and factors"
+    )
+    bench.set_defaults(command=_bench)
+    bench.add_argument(
+        "--sizes", nargs="+", metavar="PIXELS", help="such as 768 1024x768 (default: the model's)"
+    )
+    bench.add_argument(
+        "--factors", type=_number, nargs="+", default=[2, 3, 4], metavar="F", help="default: 2 3 4"
+    )
+    bench.add_argument(
+        "--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
+        help=f"some of {', '.join(method.id for method in BENCH_METHODS)}; Baseline and limits are timed too",
+    )  # fmt: skip
+    bench.add_argument("--rounds", type=_number, default=7, help="time everything this often, in turns")
+    bench.add_argument("--steps", type=_number, default=10, help="of a whole run; 0 times UNet calls only")
+    _add_batch(bench)
+    bench.add_argument("--compile", action="store_true", help="compile the UNet's transformer blocks")
+    bench.add_argument("--out", type=Path, default=Path("bench"), metavar="FOLDER", help="default: bench/")
+    _add_model_options(bench)
+    _add_architecture(bench)
+
+
+def _add_profile(commands: argparse._SubParsersAction) -> None:
+    profile = commands.add_parser("profile", help="say where the time of a step goes, part by part")
+    profile.set_defaults(command=_profile)
+    profile.add_argument("--size", metavar="PIXELS", help="such as 768 or 1024x768 (default: the model's)")
+    profile.add_argument("--factor", type=_number, default=2, metavar="F", help="default: 2")
+    profile.add_argument(
+        "--method",
+        default="todo",
+        help="one of the bench's, beside Baseline and its limit (default: todo)",
+    )
+    profile.add_argument("--rounds", type=_number, default=5, help="time everything this often, in turns")
+    _add_batch(profile)
+    _add_model_options(profile)
+    _add_architecture(profile)
+
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
+    sweep = commands.add_parser("sweep", help="score many comparisons, and draw fidelity over speed-up")
+    sweep.set_defaults(command=_sweep)
+    sweep.add_argument("file", type=Path, metavar="SWEEP.toml", help="what to run; docs/sweep.md has one")
+    sweep.add_argument(
+        "--out", type=Path, default=Path("sweep"), metavar="FOLDER",
+        help="with rows in it from before, the sweep goes on (default: sweep/)",
+    )  # fmt: skip
+    _add_model_options(sweep)
+
+
+def _add_batch(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--batch", type=_number, default=2,
+        help="rows of the UNet's batch; an even number is guided (default: 2, one picture)",
+    )  # fmt: skip
+
+
+def _add_architecture(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--architecture", metavar="NAME",
+        help="instead of --model: sdxl, sd15 or mini (the bundled model's), without a download",
+    )  # fmt: skip
+    command.add_argument(
+        "--random-weights", action="store_true", help="with --architecture, whose weights are always random"
+    )
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
@@ -95,10 +172,7 @@ def _run(options: argparse.Namespace) -> int:
         repeats=options.repeats,
         **{name: value for name, value in given.items() if value is not None},
     )
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)  # now: not after minutes of work
-    except OSError as error:
-        raise InvalidRequest(f"{options.out} cannot be a folder for the result: {error.strerror}.") from error
+    _make_folder(options.out)
     info = loaded.info
     print(f"{info.name} on {info.device_name}, {info.dtype}, attention by {info.attention}", file=sys.stderr)
     with _stopped_by_ctrl_c() as stop:
@@ -109,6 +183,108 @@ def _run(options: argparse.Namespace) -> int:
     _print_table(comparison)
     print(f"Saved in {comparison.save(options.out)}{'' if str(options.out).endswith('/') else '/'}")
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from compare.bench import bench
+    from compare.bench_report import report_of
+    from compare.bench_request import BenchRequest
+
+    loaded = _load_for_bench(options)
+    given = [_size(size) for size in options.sizes or ()]
+    request = BenchRequest(
+        sizes=tuple(given or [(loaded.defaults.width, loaded.defaults.height)]),
+        factors=tuple(options.factors),
+        methods=tuple(options.methods),
+        rounds=options.rounds,
+        steps=options.steps,
+        batch=options.batch,
+        compiled=options.compile,
+    )
+    _make_folder(options.out)
+    rows = ()
+    for of_a_size in bench(loaded, request, _tell_turn):
+        rows += of_a_size
+        report = report_of(loaded, request, rows, options.command_line)
+        report.save(options.out)  # at every size: what is done stays, whatever happens next
+    print(report.markdown())
+    print(f"Saved in {options.out}", file=sys.stderr)
+    return 0
+
+
+def _profile(options: argparse.Namespace) -> int:
+    from compare.bench_request import BenchRequest
+    from compare.breakdown import breakdown, breakdown_table
+    from compare.variants import Variant, variants
+
+    loaded = _load_for_bench(options)
+    size = _size(options.size) if options.size else (loaded.defaults.width, loaded.defaults.height)
+    request = BenchRequest(
+        sizes=(size,), factors=(options.factor,), methods=(options.method,),
+        rounds=options.rounds, batch=options.batch,
+    )  # fmt: skip
+    info, method = loaded.info, Variant(options.method, options.factor)
+    shown = variants(request.methods, request.factors)
+    parts = breakdown(loaded, shown, *size, request.batch, request.rounds)
+    print(f"{info.name} on {info.device_name}, {info.dtype}, {size[0]}×{size[1]}\n")
+    print(breakdown_table(parts, method), end="")
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from compare.load import DTYPES, load_pipeline
+    from compare.sweep import Sweep, sweep
+    from compare.sweep_curve import markdown, plot, points
+    from compare.sweep_rows import RowFile
+
+    asked = Sweep.load(options.file)
+    loaded = load_pipeline(
+        options.model, options.device, DTYPES.get(options.dtype), attention=options.attention
+    )
+    requests = asked.requests(loaded)
+    _make_folder(options.out)
+    with RowFile(options.out / "rows.jsonl") as file, _stopped_by_ctrl_c() as stop:
+        bar = tqdm(sweep(loaded, requests, file, stop), total=len(requests), unit="comparison")
+        for _ in bar:
+            pass
+        found = points(file.rows)
+    if found:
+        (options.out / "table.md").write_text(markdown(found), encoding="utf-8")
+        plot(found, options.out / "curve.png")
+        print(markdown(found), end="")
+        print(f"Saved in {options.out}", file=sys.stderr)
+    if stop.is_set():
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def _load_for_bench(options: argparse.Namespace) -> LoadedPipeline:
+    from compare.architectures import random_pipeline
+    from compare.load import DTYPES, load_pipeline
+
+    if options.architecture and options.model:
+        raise InvalidRequest("--model and --architecture exclude each other: give one of them.")
+    if options.random_weights and not options.architecture:
+        raise InvalidRequest("--random-weights goes with --architecture; a --model has its own weights.")
+    load = random_pipeline if options.architecture else load_pipeline
+    return load(
+        options.architecture or options.model, options.device, DTYPES.get(options.dtype), options.attention
+    )
+
+
+def _tell_turn(turn: Turn) -> None:
+    print(f"{turn.width}×{turn.height}, round {turn.round}: {turn.variant}", file=sys.stderr)
+
+
+def _make_folder(folder: Path) -> None:
+    """Now: not after minutes of work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(f"{folder} cannot be a folder for the result: {error.strerror}.") from error
 
 
 def _show(events: Iterator[Event]) -> Comparison | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from compare.events import (
 )
 from compare.fidelity import score
 from compare.load import LoadedPipeline
+from compare.memory import give_back, is_out_of_memory
 from compare.methods import patch_of, put_on
 from compare.notes import note_on_times, notes_on
 from compare.planning import fewer_steps_plan, plan_summary
@@ -343,14 +343,9 @@ def _encode(
 
 def _for_the_reader(error: BaseException, loaded: LoadedPipeline, request: Request) -> BaseException:
     """Out of memory as a sentence, without the frames that still hold tensors; anything else as it is."""
-    out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # what a CPU says
-    )
-    if not out_of_memory:
+    if not is_out_of_memory(error):
         return error
-    traceback.clear_frames(error.__traceback__)  # they hold the tensors that were too much
-    if loaded.device.type != "cpu":
-        torch.accelerator.empty_cache()
+    give_back(error, loaded.device)
     size = f"{request.width}×{request.height}"
     width, height = (_smaller(side) for side in (request.width, request.height))
     return OutOfMemory(

@@ -129,11 +129,7 @@ def load_pipeline(
     Raises:
         ModelNotLoaded: with a sentence that says where it looked and what to do.
     """
-    device = _device(device)
-    dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
-    if attention not in attention_backends(device):
-        there_is = ", ".join(attention_backends(device))
-        raise ModelNotLoaded(f"Attention by {attention!r} does not run on {device}; there is {there_is}.")
+    device, dtype = placement(device, dtype, attention)
     source = _source(model) if model is not None else _default_source(device)
     fallback = None
     try:
@@ -146,7 +142,8 @@ def load_pipeline(
         )
         source = _bundled()
         pipe = _load(source, dtype)
-    pipe = _to(pipe, device)
+    with on_device(device):
+        pipe.to(device)
     if attention == "xformers":
         pipe.enable_xformers_memory_efficient_attention()
     return loaded_pipeline(pipe, source, attention, fallback)
@@ -184,22 +181,39 @@ def loaded_pipeline(
     )
 
 
-def _device(device: str | torch.device | None) -> torch.device:
-    try:
-        return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise ModelNotLoaded(f"{device!r} is not a device; try cpu or cuda.") from error
+def placement(
+    device: str | torch.device | None, dtype: torch.dtype | None, attention: str
+) -> tuple[torch.device, torch.dtype]:
+    """Where to put a model, and in which dtype. By default on CUDA or else the CPU; float32 on a CPU only.
+
+    Raises:
+        ModelNotLoaded: it is not a device, or this kind of attention does not run on it.
+    """
+    device = _device(device)
+    if attention not in attention_backends(device):
+        there_is = ", ".join(attention_backends(device))
+        raise ModelNotLoaded(f"Attention by {attention!r} does not run on {device}; there is {there_is}.")
+    return device, dtype or (torch.float32 if device.type == "cpu" else torch.float16)
 
 
-def _to(pipe: DiffusionPipeline, device: torch.device) -> DiffusionPipeline:
+@contextmanager
+def on_device(device: torch.device) -> Iterator[None]:
+    """Say it in a sentence (`ModelNotLoaded`) where a model cannot be put on the device."""
     try:
-        return pipe.to(device)
+        yield
     except torch.OutOfMemoryError as error:
         raise ModelNotLoaded(
             f"The model does not fit into the memory of {device}: try --device cpu."
         ) from error
     except (RuntimeError, AssertionError) as error:  # PyTorch asserts that it was built for the device
         raise ModelNotLoaded(f"There is no {device} here: {_first_line(error)}") from error
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ModelNotLoaded(f"{device!r} is not a device; try cpu or cuda.") from error
 
 
 def _default_source(device: torch.device) -> Source:

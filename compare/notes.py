@@ -39,7 +39,7 @@ def note_on_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
         return ()
     return (
         f"Steps of the same work took from {min(worst):.2f} to {max(worst):.2f} seconds: something else was "
-        "using this machine, and the times cannot be compared. Run it again, or with repeats.",
+        "using this machine, and the times cannot be compared. Run it again, or more often.",
     )
 
 

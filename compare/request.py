@@ -85,23 +85,23 @@ class Request:
         if not self.prompt.strip():
             raise InvalidRequest("The prompt is empty: write what to draw.")
         _check_text("The negative prompt", self.negative_prompt)
-        _check_whole("Width", self.width, SIZES, multiple=SIZE_MULTIPLE, unit=" pixels")
-        _check_whole("Height", self.height, SIZES, multiple=SIZE_MULTIPLE, unit=" pixels")
-        _check_whole("Steps", self.steps, STEPS)
+        check_whole("Width", self.width, SIZES, multiple=SIZE_MULTIPLE, unit=" pixels")
+        check_whole("Height", self.height, SIZES, multiple=SIZE_MULTIPLE, unit=" pixels")
+        check_whole("Steps", self.steps, STEPS)
         _check_number("Guidance scale", self.guidance_scale, GUIDANCE)
-        _check_whole("Seed", self.seed, SEEDS)
-        _check_whole("Repeats", self.repeats, REPEATS)
+        check_whole("Seed", self.seed, SEEDS)
+        check_whole("Repeats", self.repeats, REPEATS)
         self._check_factor()
         self._check_methods()
 
     def _check_factor(self) -> None:
         if not isinstance(self.factor, tuple):
-            _check_whole("Factor", self.factor, FACTORS)
+            check_whole("Factor", self.factor, FACTORS)
         elif not self.factor:
             raise InvalidRequest("Factor must be a whole number, or one for each level; none was given.")
         else:
             for factor in self.factor:
-                _check_whole("Factor", factor, FACTORS)
+                check_whole("Factor", factor, FACTORS)
 
     def _check_methods(self) -> None:
         if isinstance(self.methods, list):  # JSON and the page have no tuples
@@ -133,9 +133,8 @@ def _check_text(name: str, value: object) -> None:
         raise InvalidRequest(f"{name} contains a broken character that is not valid Unicode.")
 
 
-def _check_whole(
-    name: str, value: object, limits: tuple[int, int], multiple: int = 1, unit: str = ""
-) -> None:
+def check_whole(name: str, value: object, limits: tuple[int, int], multiple: int = 1, unit: str = "") -> None:
+    """Raise `InvalidRequest` unless the value is an int within the limits, both included."""
     low, high = limits
     if type(value) is not int or not low <= value <= high or value % multiple:
         kind = "whole number" if multiple == 1 else f"multiple of {multiple}"

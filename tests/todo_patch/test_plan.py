@@ -10,31 +10,15 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
+from compare.architectures import architecture, empty_unet
 from tests.tiny_models import sd15_pipeline, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, plan
 from todo_patch.blocks import self_attention
 
-# The published configurations of stabilityai/stable-diffusion-xl-base-1.0 and Stable Diffusion 1.5.
-SDXL = {
-    "sample_size": 128,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "block_out_channels": (320, 640, 1280),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-SD15 = {"sample_size": 64, "attention_head_dim": 8, "cross_attention_dim": 768}
-
 
 @functools.cache
 def full(name) -> UNet2DConditionModel:
-    with torch.device("meta"):
-        return UNet2DConditionModel(**{"sdxl": SDXL, "sd15": SD15}[name])
+    return empty_unet(architecture(name))
 
 
 @pytest.mark.parametrize(

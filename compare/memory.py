@@ -1,0 +1,21 @@
+"""Out of memory: to know it, and to have the memory back."""
+
+from __future__ import annotations
+
+import traceback
+
+import torch
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, or the machine, had no memory left."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # what a CPU says
+    )
+
+
+def give_back(error: BaseException, device: torch.device) -> None:
+    """Free what did not fit: the frames of the error still hold the tensors that were too much."""
+    traceback.clear_frames(error.__traceback__)
+    if device.type != "cpu":
+        torch.accelerator.empty_cache()

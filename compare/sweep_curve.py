@@ -1,0 +1,146 @@
+"""What a sweep found, as a table and as the curve that decides: fidelity over speed-up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from compare.request import method_of
+from compare.sweep_rows import Row
+
+COLOURS = {"tome": "#d95f02", "todo": "#1b9e77", "todo-rotating": "#7570b3", "fewer-steps": "#666666"}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles over prompts and seeds."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        return cls(*(float(value) for value in np.percentile(list(values), [25, 50, 75])))
+
+    def written(self, digits: int) -> str:
+        return f"{self.middle:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method at one factor: all rows of it under the same setting."""
+
+    setting: str
+    method: str
+    factor: str
+    runs: int
+    speedup: Spread
+    flop_speedup: float
+    psnr: Spread | None
+    """None where more than a quarter of the pictures equal the baseline's, whose PSNR is infinite."""
+    ssim: Spread
+    high_frequency: Spread | None
+
+    @property
+    def label(self) -> str:
+        return method_of(self.method).label
+
+
+def points(rows: Iterable[Row]) -> list[Point]:
+    """The rows by setting, method and factor, in the order in which these first come up."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((_setting(row), row.method, _factor(row)), []).append(row)
+    return [_point(*key, group) for key, group in groups.items()]
+
+
+def markdown(points: Sequence[Point]) -> str:
+    """One table: medians, and quartiles over prompts and seeds in brackets."""
+    lines = [
+        "| setting | method | factor | runs | speed-up | by FLOPs | PSNR, dB | SSIM | fine detail kept |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for p in points:
+        detail = "–" if p.high_frequency is None else p.high_frequency.written(2)
+        lines.append(
+            f"| {p.setting} | {p.label} | {p.factor} | {p.runs} | {p.speedup.written(2)} | "
+            f"{p.flop_speedup:.2f} | {'identical' if p.psnr is None else p.psnr.written(1)} | "
+            f"{p.ssim.written(3)} | {detail} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plot(points: Sequence[Point], file: Path) -> None:
+    """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting."""
+    settings = list(dict.fromkeys(point.setting for point in points))
+    columns = min(3, len(settings))
+    rows = -(-len(settings) // columns)
+    figure = Figure(figsize=(5.2 * columns, 4.2 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel, setting in zip(panels, settings, strict=False):
+        panel.axvline(1, color="#999999", linewidth=1)
+        panel.set(title=setting, xlabel="speed-up", ylabel="PSNR against Baseline, dB")
+        _draw(panel, [point for point in points if point.setting == setting])
+    for empty in panels[len(settings) :]:
+        empty.remove()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(file, dpi=120)
+
+
+def _draw(panel: Axes, points: Sequence[Point]) -> None:
+    for method in dict.fromkeys(point.method for point in points):
+        line = [point for point in points if point.method == method and point.psnr]
+        if not line:
+            continue
+        speed, fidelity = [p.speedup for p in line], [p.psnr for p in line]
+        panel.errorbar(
+            [s.middle for s in speed],
+            [f.middle for f in fidelity],
+            xerr=_bars(speed),
+            yerr=_bars(fidelity),
+            color=COLOURS[method],
+            marker="o",
+            capsize=2,
+            elinewidth=0.8,
+            label=line[0].label,
+        )
+        for point in line:
+            panel.annotate(
+                point.factor, (point.speedup.middle, point.psnr.middle), (5, 5), textcoords="offset points"
+            )
+
+
+def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
+    return [[s.middle - s.low for s in spreads], [s.high - s.middle for s in spreads]]
+
+
+def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
+    finite = [float("inf") if row.psnr is None else row.psnr for row in rows]
+    psnr = Spread.of(finite) if np.isfinite(finite).all() else None
+    detail = [row.high_frequency for row in rows if row.high_frequency is not None]
+    return Point(
+        setting=setting,
+        method=method,
+        factor=factor,
+        runs=len(rows),
+        speedup=Spread.of(row.speedup for row in rows),
+        flop_speedup=median(row.flop_speedup for row in rows),
+        psnr=psnr,
+        ssim=Spread.of(row.ssim for row in rows),
+        high_frequency=Spread.of(detail) if detail else None,
+    )
+
+
+def _setting(row: Row) -> str:
+    return f"{row.width}×{row.height}, {row.steps} steps, guidance {row.guidance_scale:g}"
+
+
+def _factor(row: Row) -> str:
+    return ", ".join(map(str, row.factor)) if isinstance(row.factor, tuple) else str(row.factor)

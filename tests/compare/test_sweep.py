@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from compare import sweep as sweep_module
+from compare.cli import main
+from compare.request import InvalidRequest
+from compare.sweep import Sweep, sweep
+from compare.sweep_curve import markdown, plot, points
+from compare.sweep_rows import RowFile, read_rows
+
+PROJECT = Path(__file__).resolve().parents[2]
+SETTINGS = """
+prompts = ["a fox", "a cat"]
+methods = ["tome", "todo"]
+seeds = [1, 2]
+factors = [2, 3]
+sizes = [64]
+steps = [2]
+"""
+
+
+def written(folder: Path, text: str = SETTINGS) -> Path:
+    file = folder / "sweep.toml"
+    file.write_text(text)
+    return file
+
+
+def finished(loaded, folder: Path, text: str = SETTINGS) -> list:
+    requests = Sweep.load(written(folder, text)).requests(loaded)
+    with RowFile(folder / "rows.jsonl") as file:
+        for _ in sweep(loaded, requests, file):
+            pass
+        return file.rows
+
+
+def test_every_method_is_scored_for_every_prompt_seed_and_setting(loaded, tmp_path) -> None:
+    rows = finished(loaded, tmp_path)
+    assert len({row.key for row in rows}) == len(rows) == 2 * 2 * 2 * 2
+    assert {(row.prompt, row.seed, row.factor, row.method) for row in rows} == {
+        (prompt, seed, factor, method)
+        for prompt in ("a fox", "a cat")
+        for seed in (1, 2)
+        for factor in (2, 3)
+        for method in ("tome", "todo")
+    }
+    assert all(row.speedup > 0 and row.seconds > 0 and row.ssim <= 1 for row in rows)
+    assert read_rows(tmp_path / "rows.jsonl") == rows
+
+
+def test_a_prompt_has_all_its_settings_before_the_next_begins(loaded, tmp_path) -> None:
+    asked = Sweep.load(written(tmp_path)).requests(loaded)
+    assert [request.prompt for request in asked] == ["a fox"] * 4 + ["a cat"] * 4
+
+
+def test_started_again_it_runs_only_what_is_missing(loaded, tmp_path, monkeypatch) -> None:
+    before = finished(loaded, tmp_path)
+    monkeypatch.setattr(sweep_module, "run", lambda *_: pytest.fail("it was done already"))
+    assert finished(loaded, tmp_path) == before
+    monkeypatch.undo()
+    longer = finished(loaded, tmp_path, SETTINGS.replace("[2, 3]", "[2, 3, 4]"))
+    assert longer[: len(before)] == before
+    assert {row.factor for row in longer[len(before) :]} == {4}
+
+
+@pytest.mark.parametrize("cut", [1, 7, 200])
+def test_a_line_cut_by_a_kill_is_written_again_and_no_row_is_double(loaded, tmp_path, cut) -> None:
+    rows = finished(loaded, tmp_path)
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(file.read_bytes()[:-cut])
+    again = finished(loaded, tmp_path)
+    assert sorted(map(str, (row.key for row in again))) == sorted(map(str, (row.key for row in rows)))
+    assert again[:-1] == rows[:-1]  # the one before was written whole, and stays
+
+
+def test_stop_leaves_only_whole_comparisons(loaded, tmp_path) -> None:
+    requests = Sweep.load(written(tmp_path)).requests(loaded)
+    stop = threading.Event()
+    with RowFile(tmp_path / "rows.jsonl") as file:
+        for number, _ in enumerate(sweep(loaded, requests, file, stop)):
+            if number == 1:
+                stop.set()
+    assert len(read_rows(tmp_path / "rows.jsonl")) == 4
+    assert len(finished(loaded, tmp_path)) == 16
+
+
+def test_killed_at_any_moment_it_goes_on(tiny_folder, tmp_path) -> None:
+    command = [
+        sys.executable, "-m", "compare", "sweep", str(written(tmp_path)), "--out", str(tmp_path / "out"),
+        "--model", str(tiny_folder), "--device", "cpu",
+    ]  # fmt: skip
+    file = tmp_path / "out" / "rows.jsonl"
+    killed = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not (file.exists() and file.read_bytes().count(b"\n") >= 2):
+        assert killed.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    there = file.read_bytes()
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    whole = there[: there.rfind(b"\n") + 1]
+    assert file.read_bytes().startswith(whole)
+    assert len({row.key for row in read_rows(file)}) == len(read_rows(file)) == 16
+    assert done.stdout == (tmp_path / "out" / "table.md").read_text()
+
+
+def test_two_sweeps_cannot_write_the_same_file(tmp_path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with RowFile(file), pytest.raises(InvalidRequest, match="in use by another sweep"), RowFile(file):
+        pass
+    with RowFile(file):  # free again
+        pass
+
+
+def test_the_table_has_medians_and_quartiles_that_follow_from_the_rows(loaded, tmp_path) -> None:
+    rows = finished(loaded, tmp_path)
+    found = points(rows)
+    assert [(p.method, p.factor, p.runs) for p in found] == [
+        ("tome", "2", 4), ("todo", "2", 4), ("tome", "3", 4), ("todo", "3", 4),
+    ]  # fmt: skip
+    todo = [row.ssim for row in rows if row.method == "todo" and row.factor == 2]
+    assert found[1].ssim.middle == pytest.approx((sorted(todo)[1] + sorted(todo)[2]) / 2)
+    assert min(todo) <= found[1].ssim.low <= found[1].ssim.high <= max(todo)
+    assert markdown(found).count("\n") == len(found) + 2
+    plot(found, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_fewer_steps_and_levels_can_be_swept(loaded, tmp_path) -> None:
+    text = SETTINGS.replace('["tome", "todo"]', '["todo", "fewer-steps"]').replace("[2, 3]", "[[2, 2]]")
+    rows = finished(loaded, tmp_path, text)
+    assert {row.factor for row in rows} == {(2, 2)}
+    assert {row.method_steps for row in rows if row.method == "todo"} == {2}
+    assert {point.factor for point in points(rows)} == {"2, 2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("prompts = ", "is not a TOML file"),
+        ('prompts = ["a fox"]', "methods"),
+        (SETTINGS + "speed = 3\n", "speed"),
+        (SETTINGS.replace("seeds = [1, 2]", 'seeds = ["one"]'), "seeds"),
+        (SETTINGS.replace("seeds = [1, 2]", "seeds = []"), "The sweep is empty"),
+        (SETTINGS.replace("[2, 3]", "[1.5]"), "factors"),
+        (SETTINGS.replace("[2, 3]", "[0]"), "Factor must be"),
+        (SETTINGS.replace("[64]", "[[64, 64, 64]]"), "[width, height]"),
+        (SETTINGS.replace("[64]", "[63]"), "multiple of 8"),
+        (SETTINGS.replace('"todo"', '"magic"'), "'magic' is not one of them"),
+        (SETTINGS.replace("[2, 3]", "[2, 40]"), "Factor must be"),
+        (SETTINGS.replace("[2, 3]", "[2, 8]"), "stride=8"),
+        (SETTINGS.replace("[2, 3]", "[[2, 2, 2]]"), "level"),
+    ],
+)
+def test_a_wrong_sweep_is_told_in_a_sentence_before_anything_runs(
+    tiny_folder, tmp_path, capsys, text, says
+) -> None:
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--model", str(tiny_folder), "--device", "cpu"]
+    assert main(["sweep", str(written(tmp_path, text)), *options]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.count("error:") == 1
+    assert not out.exists()
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"mine": 1}) + "\n")
+    with pytest.raises(InvalidRequest, match="line 1, is not a row"), RowFile(file):
+        pass
+    assert json.loads(file.read_text()) == {"mine": 1}
