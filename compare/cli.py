@@ -117,7 +117,7 @@ def _add_profile(commands: argparse._SubParsersAction) -> None:
 def _add_sweep(commands: argparse._SubParsersAction) -> None:
     sweep = commands.add_parser("sweep", help="score many comparisons, and draw fidelity over speed-up")
     sweep.set_defaults(command=_sweep)
-    sweep.add_argument("file", type=Path, metavar="SWEEP.toml", help="what to run; docs/sweep.md has one")
+    sweep.add_argument("file", type=Path, metavar="SWEEP.toml", help="what to run; docs/sweep.toml is one")
     sweep.add_argument(
         "--out", type=Path, default=Path("sweep"), metavar="FOLDER",
         help="with rows in it from before, the sweep goes on (default: sweep/)",

@@ -180,3 +180,8 @@ def test_a_file_of_something_else_is_left_alone(tmp_path) -> None:
     with pytest.raises(InvalidRequest, match="line 1, is not a row"), RowFile(file):
         pass
     assert json.loads(file.read_text()) == {"mine": 1}
+
+
+def test_the_sweep_of_the_documentation_is_valid(loaded) -> None:
+    asked = Sweep.load(PROJECT / "docs" / "sweep.toml").requests(loaded)
+    assert len(asked) == 6 * 2 * 2 * 3
