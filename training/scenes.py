@@ -89,7 +89,7 @@ def draw_sheet(
 
 
 def article(noun: str) -> str:
-    """"a" or "an"."""
+    """The indefinite one that goes before a noun."""
     return "an" if noun[0] in "aeiou" and not noun.startswith("uni") else "a"
 
 
