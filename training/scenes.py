@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -19,18 +20,40 @@ JITTER = 7  # px
 TURN = 14  # degrees
 
 
-def draw_sheet(
+@dataclass(frozen=True)
+class Sticker:
+    """One sticker of a sheet: which picture it shows, and where."""
+
+    picture: int
+    """Its number in the sequence the sheet was drawn from."""
+    box: tuple[int, int, int, int]
+    """Left, top, right and bottom of what is not transparent, in px. It may reach over the sheet's edges."""
+
+    def visible(self, window: tuple[int, int, int, int]) -> float:
+        """The share of the box that lies in a window (left, top, right, bottom), 0 to 1.
+
+        Neighbours that overlap a corner of it are not counted: they hide a few per cent at most.
+        """
+        left, top, right, bottom = self.box
+        width = min(right, window[2]) - max(left, window[0])
+        height = min(bottom, window[3]) - max(top, window[1])
+        return max(width, 0) * max(height, 0) / ((right - left) * (bottom - top))
+
+
+def draw_stickers(
     rng: random.Random,
     pictures: Sequence[Image.Image],
     background: Background,
     width: int,
     height: int,
-) -> Image.Image:
-    """A ``width`` × ``height`` px window onto an endless sheet with stickers of the given pictures.
+) -> tuple[Image.Image, list[Sticker]]:
+    """A ``width`` × ``height`` px window onto an endless sheet with stickers of the given pictures, and what
+    was drawn where.
 
     The grid is staggered: every second row starts half a pitch later. Where the window lies is random.
     """
     sheet = Image.new("RGB", (width, height), background.rgb)
+    stickers = []
     left, top = rng.uniform(0, PITCH), rng.uniform(0, PITCH)
     for row in range(-1, height // PITCH + 2):
         shift = PITCH / 2 if row % 2 else 0
@@ -38,18 +61,35 @@ def draw_sheet(
             side = round(rng.uniform(*STICKER_SIDE))
             x = left + column * PITCH + shift + rng.uniform(-JITTER, JITTER) - side / 2
             y = top + row * PITCH + rng.uniform(-JITTER, JITTER) - side / 2
-            picture = rng.choice(pictures)
+            chosen = rng.choice(range(len(pictures)))
             angle = rng.uniform(-TURN, TURN)
             if x >= width or y >= height or x + side <= 0 or y + side <= 0:
                 continue
-            sticker = picture.rotate(angle, Image.Resampling.BICUBIC).resize(
-                (side, side), Image.Resampling.LANCZOS
+            sticker = (
+                pictures[chosen]
+                .rotate(angle, Image.Resampling.BICUBIC)
+                .resize((side, side), Image.Resampling.LANCZOS)
             )
-            sheet.paste(sticker, (round(x), round(y)), sticker)
-    return sheet
+            x, y = round(x), round(y)
+            sheet.paste(sticker, (x, y), sticker)
+            opaque = sticker.getbbox()
+            stickers.append(Sticker(chosen, (x + opaque[0], y + opaque[1], x + opaque[2], y + opaque[3])))
+    return sheet, stickers
 
 
-def _article(noun: str) -> str:
+def draw_sheet(
+    rng: random.Random,
+    pictures: Sequence[Image.Image],
+    background: Background,
+    width: int,
+    height: int,
+) -> Image.Image:
+    """The picture of ``draw_stickers`` alone."""
+    return draw_stickers(rng, pictures, background, width, height)[0]
+
+
+def article(noun: str) -> str:
+    """The indefinite one that goes before a noun."""
     return "an" if noun[0] in "aeiou" and not noun.startswith("uni") else "a"
 
 
@@ -58,7 +98,7 @@ def _name_thing(rng: random.Random, thing: Thing) -> str:
     singular, plural = thing.names[0] if rng.random() < 0.5 else rng.choice(thing.names)
     form = rng.random()
     if form < 0.5:
-        return f"{_article(singular)} {singular}"
+        return f"{article(singular)} {singular}"
     if form < 0.65:
         return singular
     return rng.choice(("", "", "many ", "some ", "two ", "three ")) + plural
@@ -77,9 +117,9 @@ def caption(rng: random.Random, things: Sequence[Thing], background: Background)
         (
             f" on {colour}",
             f" on a {colour} background",
-            f" on {_article(colour)} {colour} background",
+            f" on {article(colour)} {colour} background",
             f", {colour} background",
-            f" with {_article(colour)} {colour} background",
+            f" with {article(colour)} {colour} background",
             f" in front of {colour}",
         )
     )

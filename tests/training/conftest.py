@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+import compare  # noqa: F401  first: it keeps the libraries quiet
+from training.classifier import Classifier, load_classifier
+from training.paths import WORK
+
+
+@pytest.fixture
+def artwork() -> None:
+    """The emoji that sheets are drawn from; fetched by `training.crops`, not by tests."""
+    if not (WORK / "artwork" / "package" / "icons.json").exists():
+        pytest.skip("the artwork has not been fetched: see training/README.md")
+    pytest.importorskip("resvg_py")
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    """The one that ships."""
+    return load_classifier()

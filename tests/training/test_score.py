@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from compare.load import LoadedPipeline, Source, loaded_pipeline
+from tests.tiny_models import sdxl_pipeline
+from training.artwork import THINGS
+from training.crops import write_vocabulary
+from training.prompts import Prompt, fixed_prompts
+from training.score import Row, RowFile, Settings, Share, draw_rows, main, summarise
+
+SIDE = 64
+SETTINGS = Settings(
+    model="tiny",
+    weights="0",
+    classifier="0",
+    method="todo",
+    factor=2,
+    steps=1,
+    guidance_scale=4.0,
+    device="CPU",
+)
+
+
+@pytest.fixture
+def loaded() -> LoadedPipeline:
+    return loaded_pipeline(sdxl_pipeline(), Source(place="somewhere/tiny-sdxl", name="tiny"))
+
+
+@pytest.fixture
+def asked() -> list[tuple[int, Prompt]]:
+    return [(SIDE, prompt) for prompt in fixed_prompts([thing.name for thing in THINGS[:24]], 4)]
+
+
+def test_a_killed_run_goes_on_without_doubling_a_row(loaded, classifier, asked, tmp_path) -> None:
+    whole = RowFile(tmp_path / "whole.jsonl", SETTINGS)
+    assert len(list(draw_rows(loaded, classifier, SETTINGS, whole, asked))) == 4
+
+    path = tmp_path / "killed.jsonl"
+    run = draw_rows(loaded, classifier, SETTINGS, RowFile(path, SETTINGS), asked)
+    next(run), next(run)
+    run.close()
+    with path.open("a") as file:
+        file.write('{"size":64,"prompt":"a basket')  # killed while it wrote the third
+    again = RowFile(path, SETTINGS)
+    assert len(again.rows) == 2
+    assert len(list(draw_rows(loaded, classifier, SETTINGS, again, asked))) == 2
+
+    def timeless(rows: list[Row]) -> list[Row]:
+        return [row.model_copy(update={"seconds": 0.0}) for row in rows]
+
+    assert timeless(RowFile(path, SETTINGS).rows) == timeless(whole.rows)
+    assert list(draw_rows(loaded, classifier, SETTINGS, RowFile(path, SETTINGS), asked)) == []
+
+
+def test_rows_of_other_weights_are_never_mixed(tmp_path) -> None:
+    RowFile(tmp_path / "rows.jsonl", SETTINGS)
+    with pytest.raises(ValueError, match="another model or other settings"):
+        RowFile(tmp_path / "rows.jsonl", SETTINGS.model_copy(update={"weights": "1"}))
+
+
+@pytest.mark.parametrize(
+    ("hits", "of", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_confidence_intervals_are_wilsons(hits, of, low, high) -> None:
+    # Newcombe 1998, Statistics in Medicine 17, 857, table I, method 3
+    assert Share(hits=hits, of=of).interval == pytest.approx((low, high), abs=5e-5)
+
+
+def test_nothing_counted_says_nothing() -> None:
+    assert Share(hits=0, of=0).interval == (0, 1)
+    assert str(Share(hits=0, of=0)) == "–"
+
+
+def test_a_prompt_is_followed_when_every_object_is_found() -> None:
+    def row(objects: tuple[str, ...], seen: tuple[str, ...], background_seen: str, seconds: float) -> Row:
+        return Row(
+            size=256,
+            prompt="…",
+            seed=0,
+            objects=objects,
+            background="mint",
+            seen=seen,
+            background_seen=background_seen,
+            seconds=seconds,
+        )
+
+    rows = [
+        row(("fox",), ("fox",), "mint", 1.0),
+        row(("fox",), ("fox", "pig"), "white", 2.0),
+        row(("fox",), (), "mint", 9.0),
+        row(("fox", "pig"), ("fox",), "mint", 2.0),
+        row(("fox", "pig"), ("fox", "pig"), "mint", 2.0),
+    ]
+    (score,) = summarise(rows, steps=4)
+    assert (score.one.hits, score.one.of) == (2, 3)
+    assert (score.two.hits, score.two.of) == (1, 2)
+    assert (score.background.hits, score.background.of) == (4, 5)
+    assert (score.strayed.hits, score.strayed.of) == (1, 5)
+    assert score.seconds_per_step == 0.5
+
+
+@pytest.mark.usefixtures("artwork")
+def test_the_command_scores_a_model_folder_and_tables_results(tmp_path, monkeypatch, capsys) -> None:
+    model = tmp_path / "model"
+    sdxl_pipeline().save_pretrained(model)
+    write_vocabulary(24, model / "vocabulary.json")
+    files = [tmp_path / "baseline.json", tmp_path / "rotating.json"]
+    for file, method in zip(files, ("baseline", "todo-rotating"), strict=True):
+        _run(monkeypatch, "--model", model, "--sizes", SIDE, "--prompts", 2, "--steps", 1,
+             "--method", method, "--out", file)  # fmt: skip
+    score = json.loads(files[1].read_text())
+    assert score["sizes"][0]["one"]["of"] == score["sizes"][0]["two"]["of"] == 1
+    assert score["megabytes"] > 0.1
+    assert score["vae_psnr"] > 0
+
+    capsys.readouterr()
+    _run(monkeypatch, "--table", *files)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [
+        ["| 64 px", "Baseline"],
+        ["| 64 px", "ToDo, rotating grid, factor 2"],
+    ]
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str | int | Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["score", *map(str, arguments)])
+    main()

@@ -1,0 +1,281 @@
+"""A classifier that says which things and which background a picture shows, by which pictures are scored.
+
+``python -m training.classifier --things 24`` trains it on rendered sheets, writes classifier.safetensors and
+prints how well that reads sheets it has never seen; ``--check`` does the last alone. It is never shown a
+picture of the diffusion model, so it cannot learn to forgive one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from training.artwork import BACKGROUNDS, THINGS
+from training.device import autocast, pick_device
+from training.labelled import SEEN, UNSEEN, Sheet, crowded, draw_sheets, strangers
+from training.vae import to_pixels
+
+WEIGHTS = Path(__file__).parent / "classifier.safetensors"
+SIDES = (128, 160, 192, 256)  # px, of the windows it is trained on
+SCENES = {128: 400, 256: 200, 512: 100}  # held out, by side in px
+STRANGE_SCENES = 100
+HELD_OUT_SEED = 1_000_000
+LIKELY = 0.6  # at 0.5 some aliens are taken for frogs as well, at 0.8 things cut by an edge are overlooked
+LOUDEST = 4  # positions that speak for a thing: one sticker covers more than that, many stickers need no more
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the classifier sees in one picture."""
+
+    objects: dict[str, float]
+    """The probability, 0 to 1, that the thing of this name is in the picture."""
+    background: str
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The things that are likely to be there."""
+        return tuple(name for name, probability in self.objects.items() if probability > LIKELY)
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions and what went into them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *_convolution(channels, channels), *_convolution(channels, channels)[:-1]
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.relu(features + self.convolutions(features))
+
+
+def _convolution(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> list[nn.Module]:
+    padding = (side - stride + 1) // 2
+    convolution = nn.Conv2d(inputs, outputs, side, stride, padding, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+class Classifier(nn.Module):
+    """Convolutions down to one position per 16 px, each of which sees about one sticker. For any size."""
+
+    def __init__(self, objects: Sequence[str], backgrounds: Sequence[str]) -> None:
+        super().__init__()
+        self.objects, self.backgrounds = tuple(objects), tuple(backgrounds)
+        self.features = nn.Sequential(
+            *_convolution(3, 32, side=8, stride=4),
+            *_convolution(32, 64, stride=2),
+            Residual(64),
+            *_convolution(64, 128, stride=2),
+            Residual(128),
+        )
+        self.to_objects = nn.Conv2d(128, len(objects), 1)
+        self.to_background = nn.Conv2d(128, len(backgrounds), 1)
+        nn.init.constant_(self.to_objects.bias, -3.0)  # most things are not in most pictures
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 3, h, w) in [-1, 1] → logits (n, objects), to be read one by one, and (n, backgrounds)."""
+        features = self.features(pixels)
+        # The mean over a large picture would drown a thing that is there once.
+        # The maximum would trust a single position.
+        loudest = self.to_objects(features).flatten(2).topk(LOUDEST).values.mean(-1)
+        return loudest, self.to_background(features).mean((2, 3))
+
+    @torch.no_grad()
+    def read(self, picture: Image.Image) -> Reading:
+        """Any RGB picture of at least 64 px a side."""
+        pixels = to_pixels(np.array(picture.convert("RGB"))[None], self.to_objects.weight.device)
+        objects, background = self(pixels)
+        probabilities = objects[0].float().sigmoid().tolist()
+        return Reading(
+            dict(zip(self.objects, probabilities, strict=True)),
+            self.backgrounds[background[0].argmax().item()],
+        )
+
+    def save(self, path: Path) -> None:
+        """Weights in float16, and the names of the labels."""
+        names = {"objects": json.dumps(self.objects), "backgrounds": json.dumps(self.backgrounds)}
+        state = {name: t.half() if t.is_floating_point() else t for name, t in self.state_dict().items()}
+        save_file({name: t.contiguous().cpu() for name, t in state.items()}, path, metadata=names)
+
+
+def load_classifier(path: Path = WEIGHTS) -> Classifier:
+    """In float32, on the CPU, ready to read."""
+    with safe_open(path, framework="pt") as file:
+        names = file.metadata()
+        classifier = Classifier(json.loads(names["objects"]), json.loads(names["backgrounds"]))
+        classifier.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    return classifier.eval()
+
+
+def _cut_windows(
+    rng: random.Random, sheets: Sequence[Sheet], things: int, side: int, count: int
+) -> tuple[np.ndarray, Tensor, Tensor]:
+    """Windows (n, side, side, 3), how much of each thing is visible (n, things), backgrounds (n,)."""
+    pixels, visible, backgrounds = [], [], []
+    for sheet in rng.choices(sheets, k=count):
+        left, top = (rng.randrange(extent - side + 1) for extent in sheet.window[2:])
+        pixels.append(sheet.pixels[top : top + side, left : left + side])
+        visible.append(sheet.visible(things, (left, top, left + side, top + side)))
+        backgrounds.append(sheet.background)
+    return np.stack(pixels), torch.from_numpy(np.stack(visible)), torch.tensor(backgrounds)
+
+
+def _worsen(rng: random.Random, pixels: Tensor) -> Tensor:
+    """What a generated picture may have that a rendered one has not: another scale, soft edges, other
+    brightness and contrast, blotches and noise."""
+    n, _, side, _ = pixels.shape
+    scaled = round(side * rng.uniform(0.88, 1.12))
+    soft = round(scaled / rng.choice((1, 1, rng.uniform(1, 4))))
+    for target in (soft, scaled):
+        if target != pixels.shape[-1]:
+            pixels = F.interpolate(pixels, (target, target), mode="bilinear", antialias=True)
+    contrast, brightness = (torch.empty(n, 1, 1, 1, device=pixels.device) for _ in range(2))
+    pixels = pixels * contrast.uniform_(0.85, 1.1) + brightness.uniform_(-0.08, 0.08)
+    blotches = F.interpolate(torch.randn_like(pixels[:, :, ::16, ::16]), pixels.shape[2:], mode="bilinear")
+    strength = torch.empty(n, 1, 1, 1, device=pixels.device).uniform_(0, 0.06)
+    return pixels + strength * (blotches + torch.randn_like(pixels))
+
+
+def train_classifier(
+    classifier: Classifier,
+    sheets: Sequence[Sheet],
+    windows: int,
+    batch: int,
+    learning_rate: float,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Trains in place on ``windows`` random windows. ``batch`` is for 128 px; larger windows are fewer."""
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    classifier.to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate, weight_decay=0.02)
+    steps = windows // batch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps, pct_start=0.15)
+    started = time.monotonic()
+    for step in range(steps):
+        side = rng.choice(SIDES)
+        count = max(1, batch * SIDES[0] ** 2 // side**2)
+        pixels, visible, backgrounds = _cut_windows(rng, sheets, len(classifier.objects), side, count)
+        visible, backgrounds = visible.to(device), backgrounds.to(device)
+        with autocast(device):
+            objects, background = classifier(_worsen(rng, to_pixels(pixels, device)))
+        certain = (visible >= SEEN) | (visible <= UNSEEN)
+        right = (visible >= SEEN).float()
+        loss = F.binary_cross_entropy_with_logits(objects.float(), right, certain.float(), reduction="sum")
+        loss = loss / count + F.cross_entropy(background.float(), backgrounds)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0:
+            print(
+                f"classifier {step * batch}/{windows} windows, loss {loss.item():.3f}, "
+                f"{time.monotonic() - started:.0f} s",
+                flush=True,
+            )
+    classifier.eval()
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How a classifier reads sheets of which it is known what they show."""
+
+    sheets: int
+    all_right: int
+    """Sheets of which everything was read right, the background too."""
+    background_right: int
+    missed: dict[str, tuple[int, int]]
+    """By thing: on how many sheets it was overlooked, of how many that show it."""
+    imagined: dict[str, tuple[int, int]]
+    """By thing: on how many sheets it was seen, of how many that do not show it."""
+
+
+def check_classifier(classifier: Classifier, sheets: Sequence[Sheet]) -> Accuracy:
+    """Read whole sheets, one by one."""
+    seen, visible, background_right = [], [], []
+    for sheet in sheets:
+        reading = classifier.read(Image.fromarray(sheet.pixels))
+        seen.append([name in reading.seen for name in classifier.objects])
+        visible.append(sheet.visible(len(classifier.objects), sheet.window))
+        background_right.append(reading.background == BACKGROUNDS[sheet.background].name)
+    seen, there, absent = np.array(seen), np.array(visible) >= SEEN, np.array(visible) <= UNSEEN
+    missed, imagined = there & ~seen, absent & seen
+    all_right = ~(missed | imagined).any(1) & np.array(background_right)
+
+    def by_thing(wrong: np.ndarray, of: np.ndarray) -> dict[str, tuple[int, int]]:
+        counts = zip(wrong.sum(0).tolist(), of.sum(0).tolist(), strict=True)
+        return dict(zip(classifier.objects, counts, strict=True))
+
+    return Accuracy(
+        sheets=len(sheets),
+        all_right=int(all_right.sum()),
+        background_right=sum(background_right),
+        missed=by_thing(missed, there),
+        imagined=by_thing(imagined, absent),
+    )
+
+
+def _print_accuracy(by_side: dict[int, Accuracy]) -> None:
+    print("| side | sheets | all right | background right |\n|---|---|---|---|")
+    for side, accuracy in by_side.items():
+        all_right, background = (n / accuracy.sheets for n in (accuracy.all_right, accuracy.background_right))
+        print(f"| {side} px | {accuracy.sheets} | {all_right:.1%} | {background:.1%} |")
+    titles = [f"{what}, {side} px" for side in by_side for what in ("missed", "imagined")]
+    print(f"\n| thing | {' | '.join(titles)} |\n|---|{'---|' * len(titles)}")
+    for name in next(iter(by_side.values())).missed:
+        counts = [
+            c for accuracy in by_side.values() for c in (accuracy.missed[name], accuracy.imagined[name])
+        ]
+        print(f"| {name} | {' | '.join(f'{wrong} of {of}' for wrong, of in counts)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--things", type=int, default=24, help="the first so many of artwork.py")
+    parser.add_argument("--sheets", type=int, default=300, help="rendered sheets of 512 px to train on")
+    parser.add_argument("--windows", type=int, default=50_000, help="in all; counted as 128 px each")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--check", action="store_true", help="train nothing, read held-out sheets")
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    args = parser.parse_args()
+
+    if not args.check:
+        objects = [thing.name for thing in THINGS[: args.things]]
+        classifier = Classifier(objects, [background.name for background in BACKGROUNDS])
+        sheets = draw_sheets(args.things, args.sheets, 512, args.seed, crowded)
+        train_classifier(
+            classifier, sheets, args.windows, args.batch, args.learning_rate, args.seed, pick_device()
+        )
+        classifier.save(args.out)
+    classifier = load_classifier(args.out)  # as rounded to float16
+    things = len(classifier.objects)
+    by_side = {
+        side: check_classifier(classifier, draw_sheets(things, count, side, HELD_OUT_SEED + side))
+        for side, count in SCENES.items()
+    }
+    _print_accuracy(by_side)
+    sheets = draw_sheets(things, STRANGE_SCENES, 256, HELD_OUT_SEED, strangers)
+    fooled = sum(bool(classifier.read(Image.fromarray(sheet.pixels)).seen) for sheet in sheets)
+    print(f"\nSheets of strangers on which some thing was seen: {fooled} of {STRANGE_SCENES}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+"""Scores a model by what its pictures show: fixed prompts, drawn as the page does, read by the classifier.
+
+``python -m training.score`` scores the bundled model; with ``--method todo --factor 2`` what is left of the
+prompt when its attention is patched. Every picture's reading is appended to ``<out>.jsonl`` at once: started
+again, it goes on where it was stopped. ``--table a.json b.json`` prints several results as one table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from compare.clock import timed_loop
+from compare.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
+from compare.methods import patch_of, put_on
+from compare.request import method_of
+from training.classifier import HELD_OUT_SEED, WEIGHTS, Classifier, load_classifier
+from training.labelled import draw_sheets
+from training.paths import SHIPPED, WORK
+from training.prompts import Prompt, fixed_prompts
+from training.vae import score_vae
+
+METHODS = ("baseline", "tome", "todo", "todo-rotating")
+VAE_SCENES, VAE_SIDE = 16, 256
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Settings(_Record):
+    """All that the pictures depend on besides size and prompt. Rows of different settings never mix."""
+
+    model: str
+    weights: str
+    """Fingerprint of the model's files."""
+    classifier: str
+    """Fingerprint of the classifier's."""
+    method: str
+    factor: int | None
+    """None for Baseline."""
+    steps: int
+    guidance_scale: float
+    device: str
+
+    @property
+    def label(self) -> str:
+        label = method_of(self.method).label
+        return label if self.factor is None else f"{label}, factor {self.factor}"
+
+
+class Row(_Record):
+    """One picture: what was asked for and what was seen."""
+
+    size: int
+    """px a side."""
+    prompt: str
+    seed: int
+    objects: tuple[str, ...]
+    background: str
+    seen: tuple[str, ...]
+    background_seen: str
+    seconds: float
+    """Of the denoising loop."""
+
+    @property
+    def found(self) -> bool:
+        """Every object asked for is there."""
+        return set(self.objects) <= set(self.seen)
+
+    @property
+    def strayed(self) -> bool:
+        """There is an object that nobody asked for."""
+        return not set(self.seen) <= set(self.objects)
+
+
+class Share(_Record):
+    """So many of so many, with the 95 % confidence interval."""
+
+    hits: int
+    of: int
+
+    @computed_field
+    @property
+    def value(self) -> float | None:
+        return self.hits / self.of if self.of else None
+
+    @computed_field
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's score interval, which also holds for few pictures and near 0 and 1."""
+        if not self.of:
+            return 0.0, 1.0
+        z, n, p = 1.959964, self.of, self.hits / self.of
+        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "–"
+        low, high = self.interval
+        return f"{self.value:.0%} ({low:.0%} to {high:.0%}, n = {self.of})"
+
+
+class SizeScore(_Record):
+    """How well prompts were followed at one size."""
+
+    size: int
+    one: Share
+    """Prompts for one object whose object was found."""
+    two: Share
+    """Prompts for two objects of which both were found."""
+    background: Share
+    strayed: Share
+    """Pictures with an object that nobody asked for."""
+    seconds_per_step: float
+    """The median over the pictures."""
+
+
+class Score(_Record):
+    settings: Settings
+    megabytes: float
+    """The model's folder, in 10^6 bytes."""
+    vae_psnr: float
+    """dB, of the autoencoder's round trip on rendered sheets that it has not seen."""
+    sizes: tuple[SizeScore, ...]
+
+
+class RowFile:
+    """Rows as JSON lines after a line of settings. What a killed run left half-written is dropped.
+
+    Raises:
+        ValueError: the file has rows of another model or of other settings.
+    """
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1] or settings.model_dump_json() + "\n"
+        first, *rows = whole.splitlines()
+        if Settings.model_validate_json(first) != settings:
+            raise ValueError(
+                f"{path} has rows of another model or other settings: {first}. Name another --out."
+            )
+        if whole != text:
+            path.write_text(whole, encoding="utf-8")
+        self.rows = [Row.model_validate_json(row) for row in rows]
+
+    def row(self, size: int, prompt: Prompt) -> Row | None:
+        """That of a prompt at a size in px, or None."""
+        key = size, prompt.text, prompt.seed
+        return next((row for row in self.rows if (row.size, row.prompt, row.seed) == key), None)
+
+    def append(self, row: Row) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(row.model_dump_json() + "\n")
+        self.rows.append(row)
+
+
+def draw_rows(
+    loaded: LoadedPipeline,
+    classifier: Classifier,
+    settings: Settings,
+    file: RowFile,
+    asked: Sequence[tuple[int, Prompt]],
+) -> Iterator[Row]:
+    """Draw and read the pictures (size in px, prompt) that the file has no row of yet."""
+    for size, prompt in asked:
+        if file.row(size, prompt):
+            continue
+        picture, seconds = _draw(loaded, settings, size, prompt)
+        reading = classifier.read(picture)
+        row = Row(
+            size=size,
+            prompt=prompt.text,
+            seed=prompt.seed,
+            objects=prompt.objects,
+            background=prompt.background,
+            seen=reading.seen,
+            background_seen=reading.background,
+            seconds=seconds,
+        )
+        file.append(row)
+        yield row
+
+
+def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt) -> tuple[Image.Image, float]:
+    request = loaded.request(
+        prompt.text,
+        width=size,
+        height=size,
+        steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        seed=prompt.seed,
+        factor=settings.factor or 1,
+        methods=(settings.method,),
+    )
+    with (
+        put_on(loaded.pipe, patch_of(settings.method, request)),
+        timed_loop(loaded.pipe, loaded.device) as clock,
+    ):
+        picture = loaded.pipe(
+            request.prompt,
+            height=request.height,
+            width=request.width,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+        ).images[0]
+    return picture, clock.seconds
+
+
+def summarise(rows: Sequence[Row], steps: int) -> tuple[SizeScore, ...]:
+    """One score per size, the smallest first."""
+
+    def share(hits: Iterator[bool]) -> Share:
+        hits = list(hits)
+        return Share(hits=sum(hits), of=len(hits))
+
+    scores = []
+    for size in sorted({row.size for row in rows}):
+        same = [row for row in rows if row.size == size]
+        scores.append(
+            SizeScore(
+                size=size,
+                one=share(row.found for row in same if len(row.objects) == 1),
+                two=share(row.found for row in same if len(row.objects) == 2),
+                background=share(row.background_seen == row.background for row in same),
+                strayed=share(row.strayed for row in same),
+                seconds_per_step=median(row.seconds for row in same) / steps,
+            )
+        )
+    return tuple(scores)
+
+
+def table(scores: Sequence[Score]) -> str:
+    """One Markdown table of all scores, by size and then in the order given. Strays show something else."""
+    lines = [
+        "| size | method | object found | both of two found | background right | strays | s per step |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows = [(score.settings.label, at) for score in scores for at in score.sizes]
+    lines += [
+        f"| {at.size} px | {label} | {at.one} | {at.two} | {at.background} | {at.strayed} "
+        f"| {at.seconds_per_step:.2f} |"
+        for label, at in sorted(rows, key=lambda row: row[1].size)
+    ]
+    return "\n".join(lines)
+
+
+def _fingerprint(path: Path) -> str:
+    """Of one file, or of the safetensors and settings in a folder."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted([*path.rglob("*.safetensors"), *path.rglob("*.json")])
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--model", type=Path, default=SHIPPED, help="a pipeline folder with a vocabulary.json"
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 768], help="px a side")
+    parser.add_argument("--prompts", type=int, nargs="+", default=[60, 24, 8], help="how many at each size")
+    parser.add_argument("--method", choices=METHODS, default="baseline")
+    parser.add_argument("--factor", type=int, default=2, help="of downsampling; ToMe has the equal reduction")
+    parser.add_argument("--steps", type=int, default=BUNDLED_DEFAULTS.steps)
+    parser.add_argument("--guidance", type=float, default=BUNDLED_DEFAULTS.guidance_scale)
+    parser.add_argument("--classifier", type=Path, default=WEIGHTS)
+    parser.add_argument("--out", type=Path, help="default: by method and factor, in training/work/score")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", metavar="FILE", help="print these results, draw nothing"
+    )
+    args = parser.parse_args()
+
+    if args.table:
+        print(table([Score.model_validate_json(file.read_text(encoding="utf-8")) for file in args.table]))
+        return
+    if len(args.sizes) != len(args.prompts):
+        parser.error("--sizes and --prompts must be equally many")
+    factor = None if args.method == "baseline" else args.factor
+    name = args.method if factor is None else f"{args.method}-{factor}"
+    out = args.out or WORK / "score" / f"{name}.json"
+
+    loaded = load_pipeline(args.model, dtype=torch.float32)
+    classifier = load_classifier(args.classifier).to(loaded.device)
+    if loaded.vocabulary is None:
+        parser.error(f"{args.model} has no vocabulary.json: nobody knows what it can draw")
+    objects = loaded.vocabulary.objects
+    if unread := set(objects) - set(classifier.objects):
+        parser.error(f"the classifier cannot read {', '.join(sorted(unread))}: train it on more --things")
+    settings = Settings(
+        model=loaded.info.source,
+        weights=_fingerprint(args.model),
+        classifier=_fingerprint(args.classifier),
+        method=args.method,
+        factor=factor,
+        steps=args.steps,
+        guidance_scale=args.guidance,
+        device=loaded.info.device_name,
+    )
+    asked = [
+        (size, prompt)
+        for size, count in zip(args.sizes, args.prompts, strict=True)
+        for prompt in fixed_prompts(objects, count)
+    ]
+    try:
+        file = RowFile(out.with_suffix(".jsonl"), settings)
+    except ValueError as error:
+        parser.error(str(error))
+    for row in draw_rows(loaded, classifier, settings, file, asked):
+        seen = " and ".join(row.seen) or "nothing"
+        print(
+            f"{row.size} px, {row.prompt!r}: {seen} on {row.background_seen}, {row.seconds:.1f} s", flush=True
+        )
+    sheets = draw_sheets(len(objects), VAE_SCENES, VAE_SIDE, HELD_OUT_SEED)
+    score = Score(
+        settings=settings,
+        megabytes=_megabytes(args.model),
+        vae_psnr=score_vae(loaded.pipe.vae, np.stack([sheet.pixels for sheet in sheets]), loaded.device),
+        sizes=summarise([file.row(*wanted) for wanted in asked], settings.steps),
+    )
+    out.write_text(score.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    print(f"\n{table([score])}\n")
+    print(f"Model: {score.megabytes:.1f} MB. Autoencoder: {score.vae_psnr:.1f} dB PSNR. Saved in {out}")
+
+
+if __name__ == "__main__":
+    main()
