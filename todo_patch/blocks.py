@@ -82,3 +82,5 @@ def _transformers(unet: torch.nn.Module) -> Iterator[tuple[str, Transformer2DMod
             depth += 1
         if getattr(part, "upsamplers", None) is not None:
             depth -= 1
+    if depth != 0:
+        raise NothingToPatch(f"The grids of a {type(unet).__name__} cannot be read from its structure.")

@@ -91,7 +91,8 @@ class ToMe:
         ratio: the share of tokens merged away, at most `1 - 1/stride²` (tomesd would silently cap it there).
         stride: one token of every `stride` x `stride` cell is a destination that others merge into.
         levels: the number of levels merged, from the finest.
-        seed: of the random choice of destinations, set anew at the start of every run.
+        seed: of the random choice of destinations, set anew at the start of every run. On a GPU the choice is
+            the same too, but sums over merged tokens may differ in the last bit.
 
     Raises:
         ValueError: a setting is not among what is allowed. Nothing is rounded to fit.

@@ -20,7 +20,8 @@ def apply_patch(model: Any, method: ToDo | ToMe) -> None:
     """Put a method on a pipeline, or on a UNet. It takes the place of the one that is on it, if any.
 
     Give the pipeline that you will call, where there is one: by its scheduler the patch sees where a run
-    begins. A method that asks for nothing leaves the model as it is.
+    begins. A method that asks for nothing leaves the model as it is. A patched model can be copied and its
+    weights saved, but not pickled.
 
     Raises:
         NothingToPatch: the model has no self-attention on the levels that the method asks for.

@@ -20,10 +20,15 @@ class Run:
 
     def __init__(self, pipe: Any | None) -> None:
         self._pipe = (lambda: None) if pipe is None else weakref.ref(pipe)  # a patch must not keep it alive
+        self._scheduler = getattr(pipe, "scheduler", None)  # outlives a pipeline that is made into another
         self._timesteps: Any = object()
         self._announced = False
         self.step = -1  # of the UNet call in progress
         self.total: int | None = None  # UNet calls of this run, where known
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Run:
+        """For the copy of a UNet: it belongs to the copy of the pipeline, where that is being copied too."""
+        return Run(memo.get(id(self._pipe())))
 
     def begin(self, steps: int) -> None:
         """The next call is the first of `steps`."""
@@ -33,10 +38,11 @@ class Run:
     def next_call(self) -> None:
         """One more UNet call."""
         pipe = self._pipe()
-        timesteps = getattr(getattr(pipe, "scheduler", None), "timesteps", None)
+        self._scheduler = getattr(pipe, "scheduler", self._scheduler)
+        timesteps = getattr(self._scheduler, "timesteps", None)
         if self._announced:
             self.step = 0
-        elif pipe is not None and timesteps is not self._timesteps:
+        elif timesteps is not self._timesteps and self._scheduler is not None:
             self.step = 0
             self.total = getattr(pipe, "num_timesteps", None)
         else:
@@ -54,8 +60,14 @@ class Run:
             return True
         if self.total is None:
             raise RuntimeError(
-                f"until={until} needs the number of UNet calls of the run. Patch the pipeline that you call "
-                "instead of its UNet, or say begin_run(model, steps=n) before each run."
+                f"until={until} needs the number of UNet calls of the run, and nothing tells it. Patch the "
+                "pipeline that you call, not its UNet or another pipeline; where that does not say how long "
+                "its runs are either, say begin_run(model, steps=n) before each."
+            )
+        if self.step >= self.total:
+            raise RuntimeError(
+                f"until={until}: this is UNet call {self.step + 1} of a run of {self.total}. Patch the "
+                "pipeline that you call, or say begin_run(model, steps=n) before each run."
             )
         return self.step < math.ceil(round(until * self.total, 9))  # 0.1 * 30 is 3.0000000000000004
 

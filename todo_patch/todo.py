@@ -45,6 +45,7 @@ class ToDoPatch:
         self.method = method
         self.run = run
         self._blocks = blocks
+        self._patched: list[tuple[torch.nn.Module, type]] = []  # each attention, and the class it had
         for block in self._blocks:
             _require_usable(block)
         self._index = functools.lru_cache(maxsize=1024)(token_index)
@@ -53,17 +54,19 @@ class ToDoPatch:
         for block in self._blocks:
             factor = method.factors[block.level]
             offsets = offset_order(factor) if method.grid == "rotating" else ((0, 0),)
-            block.attn._todo_site = Site(factor, offsets)
-            block.attn.__class__ = _marked(type(block.attn))
-            self._handles.append(block.attn.register_forward_pre_hook(hook, with_kwargs=True))
+            attn = block.attn
+            self._patched.append((attn, type(attn)))
+            attn._todo_site = Site(factor, offsets)
+            attn.__class__ = _marked(type(attn))
+            self._handles.append(attn.register_forward_pre_hook(hook, with_kwargs=True))
 
     def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
         """Tell every site what to do in the UNet call that begins, [B, channels, ..., height, width]."""
         self.run.next_call()
         on = self.run.within(self.method.until)
-        for turn, block in enumerate(self._blocks):
+        for turn, (block, (attn, _)) in enumerate(zip(self._blocks, self._patched, strict=True)):
             _require_usable(block)  # a pipeline may exchange processors at each call
-            site = block.attn._todo_site
+            site = attn._todo_site
             site.on = on
             site.grid = grid_at(*sample.shape[-2:], block.depth)
             if self.method.pooling == "nearest":
@@ -73,9 +76,9 @@ class ToDoPatch:
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
-        for block in self._blocks:
-            block.attn.__class__ = type(block.attn).__base__
-            del block.attn._todo_site
+        for attn, own_class in self._patched:
+            attn.__class__ = own_class
+            del attn._todo_site
 
 
 # The hooks below run inside compiled code. They read from the module, never from a closure, because torch
@@ -88,7 +91,8 @@ def _keep_tokens(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str,
     if not site.on:
         return None
     tokens = args[0]
-    _require_grid(tokens, site)
+    if not torch.compiler.is_compiling():  # where reading the grid would be a graph for each image size
+        _require_grid(tokens, site)
     index = site.index.to(tokens.device)  # no copy, unless offloading has put the sample elsewhere
     kwargs["encoder_hidden_states"] = tokens.index_select(1, index)
     if kwargs.get("attention_mask") is not None:

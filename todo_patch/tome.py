@@ -6,6 +6,7 @@ attention), forks the global random state once, and leaves attributes behind.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -22,25 +23,28 @@ class ToMePatch:
     def __init__(
         self, unet: torch.nn.Module, blocks: tuple[SelfAttention, ...], method: ToMe, run: Run
     ) -> None:
-        tomesd = _import_tomesd()
         self.method = method
         self.run = run
-        self._unet = unet
         self._blocks = blocks
+        self._args = {
+            "ratio": method.ratio,
+            "max_downsample": 1,
+            "sx": method.stride,
+            "sy": method.stride,
+            "use_rand": True,
+            "generator": None,
+            "merge_attn": True,
+            "merge_crossattn": False,
+            "merge_mlp": False,
+        }
         for block in self._blocks:
             _require_known(block)
-        tomesd.apply_patch(unet, ratio=method.ratio, max_downsample=1, sx=method.stride, sy=method.stride)
-        self._args = unet._tome_info["args"]
-        for hook in unet._tome_info["hooks"]:
-            hook.remove()  # it looks for the size, and fails when the sample is given by name
-        ours = {block.block for block in self._blocks}
-        for module in unet.modules():
-            if type(module).__name__ == "ToMeBlock" and module not in ours:
-                _restore(module)
-        for block in self._blocks:
+        merging = [_merging(type(block.block)) for block in self._blocks]
+        self._handle = unet.register_forward_pre_hook(before_unet, with_kwargs=True)
+        for block, merging_class in zip(self._blocks, merging, strict=True):
+            block.block.__class__ = merging_class
             # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
             block.block._tome_info = {"size": None, "hooks": [], "args": self._args}
-        self._handle = unet.register_forward_pre_hook(before_unet, with_kwargs=True)
 
     def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
         """Set the seed where a run begins, and the grid of each block."""
@@ -50,8 +54,10 @@ class ToMePatch:
         # Where tomesd itself would put it: it has generators for CUDA and for the CPU.
         device = sample.device if sample.device.type == "cuda" else torch.device("cpu")
         generator = self._args["generator"]
-        if self.run.step == 0 or generator.device != device:
+        if generator is None or generator.device != device:
             self._args["generator"] = torch.Generator(device).manual_seed(self.method.seed)
+        elif self.run.step == 0:
+            generator.manual_seed(self.method.seed)
         for block in self._blocks:
             grid = grid_at(*sample.shape[-2:], block.depth)
             require_room(grid, block.level, self.method)
@@ -59,9 +65,15 @@ class ToMePatch:
 
     def remove(self) -> None:
         self._handle.remove()
-        _import_tomesd().remove_patch(self._unet)
-        for module in self._unet.modules():
-            vars(module).pop("_tome_info", None)
+        for block in self._blocks:
+            block.block.__class__ = block.block._parent
+            del block.block._tome_info
+
+
+@functools.cache
+def _merging(block: type) -> type:
+    """tomesd's subclass of a transformer block. One for each class, so that compiled code is found again."""
+    return _import_tomesd().make_diffusers_tome_block(block)
 
 
 def kept_tokens(grid: tuple[int, int], method: ToMe) -> tuple[int, int, int]:
@@ -85,10 +97,10 @@ def require_room(grid: tuple[int, int], level: int, method: ToMe) -> None:
 
 def _import_tomesd() -> Any:
     try:
-        import tomesd
+        import tomesd.patch
     except ImportError as error:
         raise ImportError("ToMe needs the tomesd package: pip install tomesd==0.1.3") from error
-    return tomesd
+    return tomesd.patch
 
 
 def _require_known(block: SelfAttention) -> None:
@@ -97,8 +109,3 @@ def _require_known(block: SelfAttention) -> None:
     plain = b.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
     if not plain or b.pos_embed is not None or hasattr(b, "fuser"):
         raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")
-
-
-def _restore(module: torch.nn.Module) -> None:
-    module.__class__ = module._parent
-    del module._tome_info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 
@@ -18,7 +19,7 @@ from diffusers import (
 )
 
 from tests.tiny_models import sd15_pipeline, sdxl_pipeline, sdxl_unet, unet_inputs
-from todo_patch import ToDo, ToMe, apply_patch, begin_run, patched
+from todo_patch import ToDo, ToMe, apply_patch, begin_run
 from todo_patch.blocks import self_attention
 
 ROTATING = ToDo(grid="rotating")
@@ -202,8 +203,37 @@ def test_begin_run_refuses_what_is_no_number_of_steps(steps) -> None:
 def test_a_patch_does_not_keep_its_pipeline_alive() -> None:
     pipe = sdxl_pipeline()
     unet, gone = pipe.unet, weakref.ref(pipe)
-    with patched(pipe, ROTATING):
-        del pipe
-        gc.collect()
-        assert gone() is None or gone().unet is unet
+    apply_patch(pipe, ROTATING)
+    del pipe
+    gc.collect()
+    assert gone() is None
     unet(**unet_inputs(unet, 8, 8))
+
+
+@pytest.mark.parametrize("method", [ROTATING, ToMe()], ids=str)
+def test_a_patched_pipeline_that_is_made_into_another_still_sees_its_runs(method) -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, method)
+    pipe = StableDiffusionXLPipeline.from_pipe(pipe)
+    gc.collect()
+    pipe.set_progress_bar_config(disable=True)
+    assert torch.equal(generate(pipe), fresh(method))
+    assert torch.equal(generate(pipe), fresh(method))
+
+
+@pytest.mark.parametrize("method", [ROTATING, ToMe(), ToDo(until=0.5)], ids=str)
+def test_a_copy_of_a_patched_pipeline_sees_its_own_runs(method) -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, method)
+    generate(pipe)
+    other = copy.deepcopy(pipe)
+    for model in (other, pipe, other):
+        assert torch.equal(generate(model), fresh(method))
+
+
+def test_until_is_never_off_because_nobody_counts() -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe, ToDo(until=0.5))
+    generate(pipe)
+    with pytest.raises(RuntimeError, match="of a run of"), torch.no_grad():
+        pipe.unet(**unet_inputs(pipe.unet, 8, 8))  # after the run, and of no other
