@@ -43,7 +43,7 @@ def plot(report: BenchReport, file: Path) -> None:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     model = report.model
     figure.suptitle(
-        f"{model.name}, {report.environment.accelerator or model.device_name}, {model.dtype}, "
+        f"{model.name}, {report.environment.hardware}, {model.dtype}, "
         f"{model.attention}{', compiled' if report.request.compiled else ''}",
         fontsize="medium",
     )

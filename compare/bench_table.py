@@ -21,7 +21,7 @@ def _lines(report: BenchReport) -> Iterator[str]:
     yield (
         f"{model.name} ({model.unet_parameters / 1e6:,.0f} M parameters), {model.dtype}, attention by "
         f"{model.attention}, {'compiled blocks' if request.compiled else 'eager'}, batch {request.batch}; "
-        f"{machine.accelerator or machine.cpu}, {machine.threads} threads, "
+        f"{machine.hardware}, {machine.threads} threads, "
         f"torch {machine.packages['torch']}, diffusers {machine.packages['diffusers']}; "
         f"{report.date:%Y-%m-%d %H:%M} UTC. {request.rounds} "
         f"round{'s' if request.rounds > 1 else ''}; medians (fastest to slowest), speed-ups over Baseline "

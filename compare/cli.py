@@ -215,8 +215,12 @@ def _bench(options: argparse.Namespace) -> int:
 def _profile(options: argparse.Namespace) -> int:
     from compare.bench_request import BenchRequest
     from compare.breakdown import breakdown, breakdown_table
+    from compare.experiment import OutOfMemory
+    from compare.memory import is_out_of_memory
     from compare.variants import Variant, variants
 
+    if options.method == "baseline":
+        raise InvalidRequest("Baseline is always in the profile: choose the method to set beside it.")
     loaded = _load_for_bench(options)
     size = _size(options.size) if options.size else (loaded.defaults.width, loaded.defaults.height)
     request = BenchRequest(
@@ -225,7 +229,14 @@ def _profile(options: argparse.Namespace) -> int:
     )  # fmt: skip
     info, method = loaded.info, Variant(options.method, options.factor)
     shown = variants(request.methods, request.factors)
-    parts = breakdown(loaded, shown, *size, request.batch, request.rounds)
+    try:
+        parts = breakdown(loaded, shown, *size, request.batch, request.rounds)
+    except ValueError as error:  # what the method cannot do at this size
+        raise InvalidRequest(str(error)) from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"{size[0]}×{size[1]} does not fit into memory: try a smaller --size.") from error
     print(f"{info.name} on {info.device_name}, {info.dtype}, {size[0]}×{size[1]}\n")
     print(breakdown_table(parts, method), end="")
     return 0
@@ -234,22 +245,26 @@ def _profile(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from compare.experiment import OutOfMemory
     from compare.load import DTYPES, load_pipeline
+    from compare.rows import RowFolder
     from compare.sweep import Sweep, sweep
     from compare.sweep_curve import markdown, plot, points
-    from compare.sweep_rows import RowFile
+    from compare.sweep_rows import Row, Setup
 
     asked = Sweep.load(options.file)
     loaded = load_pipeline(
         options.model, options.device, DTYPES.get(options.dtype), attention=options.attention
     )
     requests = asked.requests(loaded)
-    _make_folder(options.out)
-    with RowFile(options.out / "rows.jsonl") as file, _stopped_by_ctrl_c() as stop:
-        bar = tqdm(sweep(loaded, requests, file, stop), total=len(requests), unit="comparison")
-        for _ in bar:
-            pass
-        found = points(file.rows)
+    did_not_fit = 0
+    with RowFolder(options.out, Setup.of(loaded), Row) as folder, _stopped_by_ctrl_c() as stop:
+        bar = tqdm(sweep(loaded, requests, folder, stop), total=len(requests), unit="comparison")
+        for done in bar:
+            if isinstance(done, OutOfMemory):
+                did_not_fit += 1
+                bar.write(f"note: {done}", file=sys.stderr)
+        found = points(folder.rows)
     if found:
         (options.out / "table.md").write_text(markdown(found), encoding="utf-8")
         plot(found, options.out / "curve.png")
@@ -258,6 +273,8 @@ def _sweep(options: argparse.Namespace) -> int:
     if stop.is_set():
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return STOPPED
+    if did_not_fit:
+        raise OutOfMemory(f"{did_not_fit} of {len(requests)} comparisons did not fit into memory.")
     return 0
 
 

@@ -16,7 +16,7 @@ from compare.request import Request
 
 @dataclass(frozen=True)
 class Waiting:
-    """Another comparison is running and this one is in line. Comes a few times a second."""
+    """Another comparison is running and this one is in line. Comes about once a second."""
 
     seconds: float
 

@@ -15,6 +15,7 @@ import diffusers
 import torch
 import transformers
 from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import are_progress_bars_disabled
 
 from compare.report import ModelInfo
@@ -134,12 +135,10 @@ def load_pipeline(
     fallback = None
     try:
         pipe = _load(source, dtype)
-    except ModelNotLoaded:
+    except ModelNotLoaded as error:
         if model is not None or source is not SDXL:
             raise
-        fallback = (
-            f"{SDXL.place} could not be fetched from the Hub, so the small bundled model is running instead."
-        )
+        fallback = f"The small bundled model is running instead of {SDXL.name}: {error}"
         source = _bundled()
         pipe = _load(source, dtype)
     with on_device(device):
@@ -292,12 +291,27 @@ def _load_file(place: str, dtype: torch.dtype) -> DiffusionPipeline:
 
 
 def _what_went_wrong(source: Source, error: Exception) -> str:
+    if Path(source.place).is_file() and _is_of_the_hub(error):
+        return (
+            f"{source.place} needs the configuration of its pipeline, which is not in the local cache, and "
+            f"the Hub did not give it ({_first_line(error)}) Connect once, or name a pipeline folder."
+        )
     if Path(source.place).exists():
         return f"{_shown(source.place)} could not be loaded, it seems broken: {_first_line(error)}"
     return (
         f"{source.place} could not be fetched: it is not in the local cache, and the Hub did not give it "
         f"({_first_line(error)}) Check the name and the connection, or name a folder on this machine."
     )
+
+
+def _is_of_the_hub(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, came from the Hub's client or from the connection to it."""
+    of_the_hub = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)
+    while error is not None:
+        if isinstance(error, of_the_hub):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

@@ -149,6 +149,11 @@ class Environment(_Record):
     packages: dict[str, str]
     """Version by distribution name."""
 
+    @property
+    def hardware(self) -> str:
+        """What did the work: the accelerator, or else the CPU."""
+        return self.accelerator or self.cpu
+
 
 class Comparison(_Record):
     """A finished comparison. `report.json` in the folder it is saved to is this, without the pictures."""

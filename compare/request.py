@@ -119,6 +119,11 @@ class Request:
             raise InvalidRequest("fewer-steps is Baseline in ToDo's time: choose baseline and todo with it.")
 
     @property
+    def factors(self) -> tuple[int, ...]:
+        """One factor per level, finest first."""
+        return self.factor if isinstance(self.factor, tuple) else (self.factor,)
+
+    @property
     def run_order(self) -> tuple[str, ...]:
         """The methods as they run: Baseline first, as the others are scored against it; fewer-steps last."""
         return tuple(sorted(self.methods, key=lambda id: {"baseline": 0, "fewer-steps": 2}.get(id, 1)))

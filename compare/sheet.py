@@ -47,9 +47,7 @@ def contact_sheet(comparison: Comparison) -> Image.Image:
 def settings_of(comparison: Comparison) -> str:
     """The settings and the machine in one line."""
     request, model = comparison.request, comparison.model
-    factor = " and ".join(
-        map(str, request.factor if isinstance(request.factor, tuple) else (request.factor,))
-    )
+    factor = " and ".join(map(str, request.factors))
     return (
         f"{request.width}×{request.height}, {request.steps} steps, guidance {request.guidance_scale:g}, "
         f"seed {request.seed}, factor {factor} · {model.name}, {model.device_name}, {model.dtype}"

@@ -15,10 +15,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from compare.events import Finished, Stopped
-from compare.experiment import prepare, run
+from compare.experiment import OutOfMemory, prepare, run
 from compare.load import LoadedPipeline
 from compare.request import InvalidRequest, Request
-from compare.sweep_rows import Row, RowFile, rows_of
+from compare.rows import RowFolder
+from compare.sweep_rows import Row, keys_of, rows_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,6 +74,8 @@ class Sweep(BaseModel):
         """
         own = loaded.defaults
         methods = tuple(dict.fromkeys(["baseline", *self.methods]))
+        if methods == ("baseline",):
+            raise InvalidRequest("The sweep has no method but Baseline, which the others are measured by.")
         sides = [size if isinstance(size, list) else [size, size] for size in self.sizes]
         for side in sides:
             if len(side) != 2:
@@ -107,18 +110,25 @@ class Sweep(BaseModel):
 
 
 def sweep(
-    loaded: LoadedPipeline, requests: tuple[Request, ...], file: RowFile, stop: threading.Event | None = None
-) -> Iterator[list[Row]]:
-    """Run what the file does not hold yet, and yield the new rows of each comparison once they are written.
+    loaded: LoadedPipeline,
+    requests: tuple[Request, ...],
+    folder: RowFolder[Row],
+    stop: threading.Event | None = None,
+) -> Iterator[list[Row] | OutOfMemory]:
+    """Run what the folder does not hold yet, and yield the new rows of each comparison once they are written.
 
-    Ends early where `stop` is set: the comparison in flight leaves no rows.
+    What does not fit into memory yields the error in their place, and the rest goes on. Ends early where
+    `stop` is set: the comparison in flight leaves no rows.
     """
     for request in requests:
-        if file.holds(loaded.info, request):
+        if folder.holds(keys_of(request)):
             yield []
             continue
-        for event in run(loaded, request, stop):
-            if isinstance(event, Stopped):
-                return
-            if isinstance(event, Finished):
-                yield file.append(rows_of(event.comparison))
+        try:
+            for event in run(loaded, request, stop):
+                if isinstance(event, Stopped):
+                    return
+                if isinstance(event, Finished):
+                    yield folder.append(rows_of(event.comparison))
+        except OutOfMemory as error:
+            yield error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ COLOURS = {"tome": "#d95f02", "todo": "#1b9e77", "todo-rotating": "#7570b3", "fe
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles over prompts and seeds."""
+    """Median and quartiles over prompts and seeds, each a value that occurred: PSNR can be infinite."""
 
     low: float
     middle: float
@@ -27,10 +28,14 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        return cls(*(float(value) for value in np.percentile(list(values), [25, 50, 75])))
+        quartiles = np.percentile(list(values), [25, 50, 75], method="inverted_cdf")
+        return cls(*(float(value) for value in quartiles))
 
     def written(self, digits: int) -> str:
-        return f"{self.middle:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        low, middle, high = (
+            f"{value:.{digits}f}".replace("inf", "∞") for value in (self.low, self.middle, self.high)
+        )
+        return f"{middle} ({low} to {high})"
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ class Point:
     runs: int
     speedup: Spread
     flop_speedup: float
-    psnr: Spread | None
-    """None where more than a quarter of the pictures equal the baseline's, whose PSNR is infinite."""
+    psnr: Spread
+    """In dB; infinite for pictures that equal the baseline's."""
     ssim: Spread
     high_frequency: Spread | None
 
@@ -71,7 +76,7 @@ def markdown(points: Sequence[Point]) -> str:
         detail = "–" if p.high_frequency is None else p.high_frequency.written(2)
         lines.append(
             f"| {p.setting} | {p.label} | {p.factor} | {p.runs} | {p.speedup.written(2)} | "
-            f"{p.flop_speedup:.2f} | {'identical' if p.psnr is None else p.psnr.written(1)} | "
+            f"{p.flop_speedup:.2f} | {p.psnr.written(1)} | "
             f"{p.ssim.written(3)} | {detail} |"
         )
     return "\n".join(lines) + "\n"
@@ -96,7 +101,7 @@ def plot(points: Sequence[Point], file: Path) -> None:
 
 def _draw(panel: Axes, points: Sequence[Point]) -> None:
     for method in dict.fromkeys(point.method for point in points):
-        line = [point for point in points if point.method == method and point.psnr]
+        line = [point for point in points if point.method == method and math.isfinite(point.psnr.middle)]
         if not line:
             continue
         speed, fidelity = [p.speedup for p in line], [p.psnr for p in line]
@@ -118,12 +123,12 @@ def _draw(panel: Axes, points: Sequence[Point]) -> None:
 
 
 def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
-    return [[s.middle - s.low for s in spreads], [s.high - s.middle for s in spreads]]
+    """How far down and up; an infinite quartile has no bar."""
+    up = (s.high - s.middle for s in spreads)
+    return [[s.middle - s.low for s in spreads], [length if math.isfinite(length) else 0 for length in up]]
 
 
 def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
-    finite = [float("inf") if row.psnr is None else row.psnr for row in rows]
-    psnr = Spread.of(finite) if np.isfinite(finite).all() else None
     detail = [row.high_frequency for row in rows if row.high_frequency is not None]
     return Point(
         setting=setting,
@@ -132,14 +137,17 @@ def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point
         runs=len(rows),
         speedup=Spread.of(row.speedup for row in rows),
         flop_speedup=median(row.flop_speedup for row in rows),
-        psnr=psnr,
+        psnr=Spread.of(math.inf if row.psnr is None else row.psnr for row in rows),
         ssim=Spread.of(row.ssim for row in rows),
         high_frequency=Spread.of(detail) if detail else None,
     )
 
 
 def _setting(row: Row) -> str:
-    return f"{row.width}×{row.height}, {row.steps} steps, guidance {row.guidance_scale:g}"
+    setting = f"{row.width}×{row.height}, {row.steps} steps, guidance {row.guidance_scale:g}"
+    if row.repeats > 1:
+        setting += f", {row.repeats} repeats"
+    return setting + (f", not “{row.negative_prompt}”" if row.negative_prompt else "")
 
 
 def _factor(row: Row) -> str:

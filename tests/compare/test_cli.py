@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from compare import experiment
 from compare.cli import main
+from compare.events import StepDone
+from compare.experiment import run
 from compare.report import Comparison
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -81,14 +82,13 @@ def test_a_result_folder_that_cannot_be_is_said_before_the_work(tiny_folder, tmp
     assert "Baseline" not in told
 
 
-def test_ctrl_c_stops_in_order(tiny_folder, tmp_path, capsys) -> None:
-    main_thread = threading.main_thread().ident
+def test_ctrl_c_stops_in_order(tiny_folder, tmp_path, capsys, monkeypatch) -> None:
+    def press(event: object) -> object:
+        if isinstance(event, StepDone) and event.step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return event
 
-    def press() -> None:
-        time.sleep(1)
-        signal.pthread_kill(main_thread, signal.SIGINT)
-
-    threading.Thread(target=press, daemon=True).start()
+    monkeypatch.setattr(experiment, "run", lambda *given: map(press, run(*given)))
     options = ["--steps", "100", "--size", "512", "--repeats", "20", "--out", str(tmp_path)]
     assert main(command(tiny_folder, *options)) == 130
     assert "Stopped." in capsys.readouterr().err

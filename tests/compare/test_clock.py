@@ -55,13 +55,13 @@ def test_the_warm_up_step_is_not_on_the_clock(loaded, request_for, hand_clock) -
     def slow_first_call(*_) -> None:
         nonlocal calls
         calls += 1
-        # One warm-up step and two timed ones for each method.
-        hand_clock.now += 100 if calls % 3 == 1 else 1
+        # One step that spins up, then one warm-up step and two timed ones for each method.
+        hand_clock.now += 100 if calls % 3 == 2 else 1
 
     handle = loaded.pipe.unet.register_forward_pre_hook(slow_first_call)
     events = list(run(loaded, request_for(steps=2)))
     handle.remove()
-    assert calls == 9
+    assert calls == 10
     assert all(result.times.seconds == 2 for result in events[-1].comparison.results)
 
 

@@ -114,9 +114,16 @@ def test_a_model_that_is_nowhere_gets_a_sentence(tmp_path, monkeypatch) -> None:
 
 def test_a_single_file_that_is_no_model_gets_a_sentence(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    save_file({"weight": torch.zeros(2)}, tmp_path / "odd.safetensors")
-    with pytest.raises(ModelNotLoaded, match=r"odd\.safetensors could not be loaded"):
+    (tmp_path / "odd.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelNotLoaded, match=r"odd\.safetensors could not be loaded, it seems broken"):
         load_pipeline(tmp_path / "odd.safetensors", device="cpu")
+
+
+def test_a_single_file_without_the_hub_is_not_called_broken(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    save_file({"weight": torch.zeros(2)}, tmp_path / "fine.safetensors")
+    with pytest.raises(ModelNotLoaded, match=r"fine\.safetensors needs the configuration"):
+        load_pipeline(tmp_path / "fine.safetensors", device="cpu")
 
 
 def test_a_missing_bundled_model_says_where_it_was_looked_for(tmp_path, monkeypatch) -> None:
@@ -137,7 +144,8 @@ def test_without_the_hub_the_default_falls_back_to_the_bundled_model_and_says_so
         "diffusers.pipelines.pipeline_utils.HF_HUB_CACHE", str(tmp_path / "empty"), raising=False
     )
     loaded = load_pipeline(device="cpu")
-    assert "could not be fetched" in loaded.fallback
+    assert "running instead of Stable Diffusion XL" in loaded.fallback
+    assert "could not be fetched" in loaded.fallback  # and why
     assert loaded.info.source == "assets/mini-sdxl"
     assert (loaded.defaults.width, loaded.defaults.height) == (512, 512)
 

@@ -30,8 +30,11 @@ def traces_of_a_patch(pipe: object) -> list[str]:
 
 
 def wait_until_free() -> None:
-    assert experiment._one_at_a_time.acquire(timeout=20), "the run did not end"
-    experiment._one_at_a_time.release()
+    def too_long(seconds: float) -> None:
+        assert seconds < 20, "the run did not end"
+
+    with experiment._one_at_a_time.turn(too_long):
+        pass
 
 
 @contextmanager
@@ -190,7 +193,7 @@ def test_a_stop_ends_the_run_at_that_step_and_the_next_run_works(loaded, request
 
     def stop_at(_: object, __: object, ___: object) -> None:
         seen.append(1)
-        if len(seen) == 1 + step:  # the warm-up step is the first
+        if len(seen) == 2 + step:  # after the one that spins up and the warm-up
             stop.set()
 
     asked = request_for(methods=(method,))
@@ -205,14 +208,19 @@ def test_a_stop_ends_the_run_at_that_step_and_the_next_run_works(loaded, request
 
 def test_a_stop_keeps_what_was_done(loaded, request_for) -> None:
     stop = threading.Event()
+
+    def hold_once_baseline_is_done(unet: torch.nn.Module, *_: object) -> None:
+        if hasattr(unet, "_todo_patch"):
+            assert stop.wait(20)
+
     last = None
-    for event in run(loaded, request_for(), stop):
-        if isinstance(event, MethodDone):
-            stop.set()
-        last = event
+    with watched_unet(loaded, hold_once_baseline_is_done):
+        for event in run(loaded, request_for(), stop):
+            if isinstance(event, MethodDone):
+                stop.set()
+            last = event
     assert isinstance(last, Stopped)
-    assert last.comparison.results[0].method == "baseline"
-    assert len(last.comparison.results) < 3
+    assert [result.method for result in last.comparison.results] == ["baseline"]
 
 
 def test_a_stop_before_the_run_computes_nothing(loaded, request_for) -> None:
@@ -224,11 +232,11 @@ def test_a_stop_before_the_run_computes_nothing(loaded, request_for) -> None:
 def test_a_reader_that_goes_away_stops_the_run(loaded, request_for) -> None:
     closed, steps = threading.Event(), count(1)
 
-    def hold_the_third_step(*_: object) -> None:
-        if next(steps) == 3:
+    def hold_the_second_step(*_: object) -> None:
+        if next(steps) == 4:  # after the one that spins up, the warm-up and the first
             assert closed.wait(20), "closing waited for the step"
 
-    with watched_unet(loaded, hold_the_third_step):
+    with watched_unet(loaded, hold_the_second_step):
         events = run(loaded, request_for(steps=100, methods=("todo",)))
         while not isinstance(next(events), StepDone):
             pass
@@ -255,7 +263,7 @@ def test_nothing_happens_before_the_first_event_is_asked_for(loaded, request_for
 
 
 def test_two_runs_at_once_take_turns(loaded, request_for) -> None:
-    asked = request_for(steps=20, methods=("todo",))
+    asked = request_for(steps=60, methods=("todo",))  # longer than anybody waits before saying so
     first = run(loaded, asked)
     while not isinstance(next(first), StepDone):
         pass
@@ -277,7 +285,7 @@ def test_two_runs_at_once_take_turns(loaded, request_for) -> None:
 
 def test_waiting_in_line_can_be_stopped(loaded, request_for) -> None:
     stop = threading.Event()
-    with experiment._one_at_a_time:
+    with experiment._one_at_a_time.turn():
         events = run(loaded, request_for(), stop)
         assert isinstance(next(events), Waiting)
         stop.set()

@@ -1,0 +1,20 @@
+"""Which weights these are, whatever the name of their folder."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from diffusers import DiffusionPipeline
+
+
+def fingerprint(pipe: DiffusionPipeline) -> str:
+    """16 hexadecimal digits that change with any weight of the pipeline, its device and precision aside."""
+    digest = hashlib.sha256()
+    for name, part in sorted(pipe.components.items()):
+        if isinstance(part, torch.nn.Module):
+            for weight, values in part.state_dict().items():
+                digest.update(f"{name}.{weight}".encode())
+                # Float16 is what all precisions in use can be rounded to; the hash need not hold more.
+                digest.update(values.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,136 @@
+"""Rows of results, one line of JSON each, in a folder that survives being killed at any moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, Protocol, TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
+
+from compare.request import InvalidRequest
+
+
+class KeyedRow(Protocol):
+    """A pydantic record that says which other row would be the same one."""
+
+    @property
+    def key(self) -> Hashable: ...
+
+    def model_dump_json(self) -> str: ...
+
+    @classmethod
+    def model_validate_json(cls, json_data: str) -> KeyedRow: ...
+
+
+R = TypeVar("R", bound=KeyedRow)
+
+
+class RowFolder(Generic[R]):
+    """`rows.jsonl`, and `setup.json` that says how its rows were made. A context manager.
+
+    One process at a time. Rows of another setup are never added. No two rows have the same `key`.
+
+    Args:
+        folder: made if need be.
+        setup: all that the rows depend on and do not say themselves.
+        row: their class.
+
+    Raises:
+        InvalidRequest: on entering, where the folder is in use, cannot be written, or holds something else.
+    """
+
+    def __init__(self, folder: Path, setup: BaseModel, row: type[R]) -> None:
+        self.folder = folder
+        self.rows: list[R] = []
+        self._setup = setup
+        self._row = row
+        self._keys: set[Hashable] = set()
+        self._lock = FileLock(folder / ".lock", timeout=0)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    def __enter__(self) -> RowFolder[R]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout as error:
+            raise InvalidRequest(
+                f"{self.folder} is in use by another process: wait for it, or name another folder."
+            ) from error
+        except OSError as error:
+            raise InvalidRequest(f"{self.folder} cannot be written: {error.strerror}.") from error
+        try:
+            self._take_over()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def holds(self, keys: Iterable[Hashable]) -> bool:
+        """Whether every row with one of these keys is there."""
+        return self._keys.issuperset(keys)
+
+    def append(self, rows: Iterable[R]) -> list[R]:
+        """Write those that are not there yet, all at once and onto the disk; returns them."""
+        new = [row for row in rows if row.key not in self._keys]
+        with self.path.open("ab") as file:
+            file.write("".join(row.model_dump_json() + "\n" for row in new).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._remember(new)
+        return new
+
+    def _take_over(self) -> None:
+        """What is there from before; a line that a kill cut short goes, and its row is made again."""
+        setup = self.folder / "setup.json"
+        if setup.exists():
+            self._require_same(setup)
+        elif self.path.exists():
+            raise InvalidRequest(f"{self.path} is there without a setup.json: name another folder.")
+        else:
+            part = setup.with_suffix(".part")
+            part.write_text(self._setup.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            part.replace(setup)
+        if self.path.exists():
+            content = self.path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            self._remember(self._read(whole.decode()))
+            if whole != content:
+                os.truncate(self.path, len(whole))
+
+    def _require_same(self, file: Path) -> None:
+        try:
+            there = type(self._setup).model_validate_json(file.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, ValidationError) as error:
+            raise InvalidRequest(f"{file} is of something else: name another folder.") from error
+        for name, ours in self._setup:
+            theirs = getattr(there, name)
+            if theirs != ours:
+                raise InvalidRequest(
+                    f"{self.folder} has rows with {name} {theirs}, and now it is {ours}: name another folder."
+                )
+
+    def _read(self, text: str) -> list[R]:
+        def row(number: int, line: str) -> R:
+            try:
+                return self._row.model_validate_json(line)
+            except ValidationError as error:
+                raise InvalidRequest(f"{self.path}, line {number}, is not such a row.") from error
+
+        return [row(number, line) for number, line in enumerate(text.splitlines(), start=1)]
+
+    def _remember(self, rows: Iterable[R]) -> None:
+        for row in rows:
+            self.rows.append(row)
+            self._keys.add(row.key)
