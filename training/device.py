@@ -18,7 +18,6 @@ def pick_device() -> torch.device:
     torch.set_float32_matmul_precision("high")
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # torchrun gives each its own
-    _speed_up_cpu()
     return torch.device("cpu")
 
 
@@ -27,9 +26,12 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def _speed_up_cpu() -> None:
-    # On grids as small as those of a crop, attention as plain matrix products learns 1.3 times the crops a
-    # second that the fused kernel does, whose backward pass is slow.
+def tune_for_crops(device: torch.device) -> None:
+    """Settings of this process for training on crops, which on a CPU takes much longer without them."""
+    if device.type != "cpu":
+        return
+    # On grids as small as those of a crop, the fused attention's backward pass costs more than plain matrix
+    # products do. For whole pictures it is the other way round.
     torch.backends.cuda.enable_flash_sdp(False)  # for the CPU too, despite its name
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
     if platform.libc_ver()[0] == "glibc":

@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from training.crops import HELD_OUT
-from training.device import autocast, pick_device
+from training.device import autocast, pick_device, tune_for_crops
 from training.paths import WORK
 from training.shape import TRAIN_TIMESTEPS, build_scheduler, build_text_encoders, build_unet
 from training.text import build_tokenizer
@@ -188,6 +188,7 @@ def main() -> None:
     args = parser.parse_args()
 
     device = pick_device()
+    tune_for_crops(device)
     team = Team.join(device)
     tokenizer = build_tokenizer()
     captions = json.loads((args.data / "captions.json").read_text())[HELD_OUT:]

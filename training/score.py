@@ -1,8 +1,9 @@
 """Scores a model by what its pictures show: fixed prompts, drawn as the page does, read by the classifier.
 
 ``python -m training.score`` scores the bundled model; with ``--method todo --factor 2`` what is left of the
-prompt when its attention is patched. Every picture's reading is appended to ``<out>.jsonl`` at once: started
-again, it goes on where it was stopped. ``--table a.json b.json`` prints several results as one table.
+prompt when its attention is patched. Every picture's reading is appended to ``rows.jsonl`` in the folder
+``--out`` at once: started again, it goes on where it was stopped. ``--table a b`` prints the results of
+several folders as one table.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -20,9 +21,11 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from compare.clock import timed_loop
+from compare.fingerprint import fingerprint
 from compare.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
 from compare.methods import patch_of, put_on
-from compare.request import method_of
+from compare.request import InvalidRequest, method_of
+from compare.rows import RowFolder
 from training.classifier import HELD_OUT_SEED, WEIGHTS, Classifier, load_classifier
 from training.labelled import draw_sheets
 from training.paths import SHIPPED, WORK
@@ -42,7 +45,7 @@ class Settings(_Record):
 
     model: str
     weights: str
-    """Fingerprint of the model's files."""
+    """Fingerprint of the model's."""
     classifier: str
     """Fingerprint of the classifier's."""
     method: str
@@ -71,6 +74,10 @@ class Row(_Record):
     background_seen: str
     seconds: float
     """Of the denoising loop."""
+
+    @property
+    def key(self) -> Hashable:
+        return self.size, self.prompt, self.seed
 
     @property
     def found(self) -> bool:
@@ -136,48 +143,16 @@ class Score(_Record):
     sizes: tuple[SizeScore, ...]
 
 
-class RowFile:
-    """Rows as JSON lines after a line of settings. What a killed run left half-written is dropped.
-
-    Raises:
-        ValueError: the file has rows of another model or of other settings.
-    """
-
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1] or settings.model_dump_json() + "\n"
-        first, *rows = whole.splitlines()
-        if Settings.model_validate_json(first) != settings:
-            raise ValueError(
-                f"{path} has rows of another model or other settings: {first}. Name another --out."
-            )
-        if whole != text:
-            path.write_text(whole, encoding="utf-8")
-        self.rows = [Row.model_validate_json(row) for row in rows]
-
-    def row(self, size: int, prompt: Prompt) -> Row | None:
-        """That of a prompt at a size in px, or None."""
-        key = size, prompt.text, prompt.seed
-        return next((row for row in self.rows if (row.size, row.prompt, row.seed) == key), None)
-
-    def append(self, row: Row) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(row.model_dump_json() + "\n")
-        self.rows.append(row)
-
-
 def draw_rows(
     loaded: LoadedPipeline,
     classifier: Classifier,
     settings: Settings,
-    file: RowFile,
+    folder: RowFolder[Row],
     asked: Sequence[tuple[int, Prompt]],
 ) -> Iterator[Row]:
-    """Draw and read the pictures (size in px, prompt) that the file has no row of yet."""
+    """Draw and read the pictures (size in px, prompt) that the folder has no row of yet."""
     for size, prompt in asked:
-        if file.row(size, prompt):
+        if folder.holds([_key(size, prompt)]):
             continue
         picture, seconds = _draw(loaded, settings, size, prompt)
         reading = classifier.read(picture)
@@ -191,8 +166,12 @@ def draw_rows(
             background_seen=reading.background,
             seconds=seconds,
         )
-        file.append(row)
+        folder.append([row])
         yield row
+
+
+def _key(size: int, prompt: Prompt) -> Hashable:
+    return size, prompt.text, prompt.seed
 
 
 def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt) -> tuple[Image.Image, float]:
@@ -259,15 +238,6 @@ def table(scores: Sequence[Score]) -> str:
     return "\n".join(lines)
 
 
-def _fingerprint(path: Path) -> str:
-    """Of one file, or of the safetensors and settings in a folder."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted([*path.rglob("*.safetensors"), *path.rglob("*.json")])
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _megabytes(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
@@ -284,20 +254,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=BUNDLED_DEFAULTS.steps)
     parser.add_argument("--guidance", type=float, default=BUNDLED_DEFAULTS.guidance_scale)
     parser.add_argument("--classifier", type=Path, default=WEIGHTS)
-    parser.add_argument("--out", type=Path, help="default: by method and factor, in training/work/score")
     parser.add_argument(
-        "--table", type=Path, nargs="+", metavar="FILE", help="print these results, draw nothing"
+        "--out", type=Path, metavar="FOLDER", help="default: by method and factor, in training/work/score"
+    )
+    parser.add_argument(
+        "--table", type=Path, nargs="+", metavar="FOLDER", help="print these results, draw nothing"
     )
     args = parser.parse_args()
 
     if args.table:
-        print(table([Score.model_validate_json(file.read_text(encoding="utf-8")) for file in args.table]))
+        files = [folder / "score.json" for folder in args.table]
+        print(table([Score.model_validate_json(file.read_text(encoding="utf-8")) for file in files]))
         return
     if len(args.sizes) != len(args.prompts):
         parser.error("--sizes and --prompts must be equally many")
     factor = None if args.method == "baseline" else args.factor
     name = args.method if factor is None else f"{args.method}-{factor}"
-    out = args.out or WORK / "score" / f"{name}.json"
+    out = args.out or WORK / "score" / name
 
     loaded = load_pipeline(args.model, dtype=torch.float32)
     classifier = load_classifier(args.classifier).to(loaded.device)
@@ -308,8 +281,8 @@ def main() -> None:
         parser.error(f"the classifier cannot read {', '.join(sorted(unread))}: train it on more --things")
     settings = Settings(
         model=loaded.info.source,
-        weights=_fingerprint(args.model),
-        classifier=_fingerprint(args.classifier),
+        weights=fingerprint(loaded.pipe),
+        classifier=hashlib.sha256(args.classifier.read_bytes()).hexdigest()[:16],
         method=args.method,
         factor=factor,
         steps=args.steps,
@@ -322,22 +295,24 @@ def main() -> None:
         for prompt in fixed_prompts(objects, count)
     ]
     try:
-        file = RowFile(out.with_suffix(".jsonl"), settings)
-    except ValueError as error:
+        with RowFolder(out, settings, Row) as folder:
+            for row in draw_rows(loaded, classifier, settings, folder, asked):
+                seen = " and ".join(row.seen) or "nothing"
+                print(
+                    f"{row.size} px, {row.prompt!r}: {seen} on {row.background_seen}, {row.seconds:.1f} s",
+                    flush=True,
+                )
+    except InvalidRequest as error:
         parser.error(str(error))
-    for row in draw_rows(loaded, classifier, settings, file, asked):
-        seen = " and ".join(row.seen) or "nothing"
-        print(
-            f"{row.size} px, {row.prompt!r}: {seen} on {row.background_seen}, {row.seconds:.1f} s", flush=True
-        )
+    wanted = {_key(*picture) for picture in asked}
     sheets = draw_sheets(len(objects), VAE_SCENES, VAE_SIDE, HELD_OUT_SEED)
     score = Score(
         settings=settings,
         megabytes=_megabytes(args.model),
         vae_psnr=score_vae(loaded.pipe.vae, np.stack([sheet.pixels for sheet in sheets]), loaded.device),
-        sizes=summarise([file.row(*wanted) for wanted in asked], settings.steps),
+        sizes=summarise([row for row in folder.rows if row.key in wanted], settings.steps),
     )
-    out.write_text(score.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (out / "score.json").write_text(score.model_dump_json(indent=1) + "\n", encoding="utf-8")
     print(f"\n{table([score])}\n")
     print(f"Model: {score.megabytes:.1f} MB. Autoencoder: {score.vae_psnr:.1f} dB PSNR. Saved in {out}")
 

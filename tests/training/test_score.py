@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from compare.load import LoadedPipeline, Source, loaded_pipeline
+from compare.rows import RowFolder
 from tests.tiny_models import sdxl_pipeline
 from training.artwork import THINGS
 from training.crops import write_vocabulary
 from training.prompts import Prompt, fixed_prompts
-from training.score import Row, RowFile, Settings, Share, draw_rows, main, summarise
+from training.score import Row, Settings, Share, draw_rows, main, summarise
 
 SIDE = 64
 SETTINGS = Settings(
@@ -37,30 +38,23 @@ def asked() -> list[tuple[int, Prompt]]:
 
 
 def test_a_killed_run_goes_on_without_doubling_a_row(loaded, classifier, asked, tmp_path) -> None:
-    whole = RowFile(tmp_path / "whole.jsonl", SETTINGS)
-    assert len(list(draw_rows(loaded, classifier, SETTINGS, whole, asked))) == 4
-
-    path = tmp_path / "killed.jsonl"
-    run = draw_rows(loaded, classifier, SETTINGS, RowFile(path, SETTINGS), asked)
-    next(run), next(run)
-    run.close()
-    with path.open("a") as file:
-        file.write('{"size":64,"prompt":"a basket')  # killed while it wrote the third
-    again = RowFile(path, SETTINGS)
-    assert len(again.rows) == 2
-    assert len(list(draw_rows(loaded, classifier, SETTINGS, again, asked))) == 2
-
     def timeless(rows: list[Row]) -> list[Row]:
         return [row.model_copy(update={"seconds": 0.0}) for row in rows]
 
-    assert timeless(RowFile(path, SETTINGS).rows) == timeless(whole.rows)
-    assert list(draw_rows(loaded, classifier, SETTINGS, RowFile(path, SETTINGS), asked)) == []
+    with RowFolder(tmp_path / "whole", SETTINGS, Row) as whole:
+        assert len(list(draw_rows(loaded, classifier, SETTINGS, whole, asked))) == 4
 
-
-def test_rows_of_other_weights_are_never_mixed(tmp_path) -> None:
-    RowFile(tmp_path / "rows.jsonl", SETTINGS)
-    with pytest.raises(ValueError, match="another model or other settings"):
-        RowFile(tmp_path / "rows.jsonl", SETTINGS.model_copy(update={"weights": "1"}))
+    with RowFolder(tmp_path / "killed", SETTINGS, Row) as killed:
+        run = draw_rows(loaded, classifier, SETTINGS, killed, asked)
+        next(run), next(run)
+        run.close()
+    with killed.path.open("a") as file:
+        file.write('{"size":64,"prompt":"a basket')  # killed while it wrote the third
+    with RowFolder(tmp_path / "killed", SETTINGS, Row) as again:
+        assert len(again.rows) == 2
+        assert len(list(draw_rows(loaded, classifier, SETTINGS, again, asked))) == 2
+        assert timeless(again.rows) == timeless(whole.rows)
+        assert list(draw_rows(loaded, classifier, SETTINGS, again, asked)) == []
 
 
 @pytest.mark.parametrize(
@@ -110,17 +104,17 @@ def test_the_command_scores_a_model_folder_and_tables_results(tmp_path, monkeypa
     model = tmp_path / "model"
     sdxl_pipeline().save_pretrained(model)
     write_vocabulary(24, model / "vocabulary.json")
-    files = [tmp_path / "baseline.json", tmp_path / "rotating.json"]
-    for file, method in zip(files, ("baseline", "todo-rotating"), strict=True):
+    folders = [tmp_path / "baseline", tmp_path / "rotating"]
+    for folder, method in zip(folders, ("baseline", "todo-rotating"), strict=True):
         _run(monkeypatch, "--model", model, "--sizes", SIDE, "--prompts", 2, "--steps", 1,
-             "--method", method, "--out", file)  # fmt: skip
-    score = json.loads(files[1].read_text())
+             "--method", method, "--out", folder)  # fmt: skip
+    score = json.loads((folders[1] / "score.json").read_text())
     assert score["sizes"][0]["one"]["of"] == score["sizes"][0]["two"]["of"] == 1
     assert score["megabytes"] > 0.1
     assert score["vae_psnr"] > 0
 
     capsys.readouterr()
-    _run(monkeypatch, "--table", *files)
+    _run(monkeypatch, "--table", *folders)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[:2] for line in lines[2:]] == [
         ["| 64 px", "Baseline"],
