@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ from compare import (
     script_for,
 )
 from compare.environment import environment
-from compare.request import SEEDS
+from compare.request import SEEDS, SIZE_MULTIPLE
 from page import answer, cards
 
 ASSETS = Path(__file__).resolve().parent / "assets"
@@ -121,6 +121,7 @@ class Page:
                 self.guidance_scale = gr.Number(
                     defaults.guidance_scale, label="Guidance", step=0.5, elem_id="guidance", min_width=80
                 )
+                self.repeats = gr.Number(1, label="Repeats", elem_id="repeats", min_width=80)
                 self.seed = gr.Number(0, label="Seed", elem_id="seed", min_width=120)
                 self.new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
             gr.HTML(cards.settings_help())
@@ -223,22 +224,29 @@ class Page:
             **own,
         )
         # A plain handler beside the queue: what `cancels=` leaves behind keeps computing.
-        self.stop_button.click(self.stop, self.session, self.message, queue=False, **own)
+        self.stop_button.click(self.stop, self.session, self.stop_button, queue=False, **own)
         gr.on(
             [self.left.input, self.right.input],
             self.show_wipe,
             inputs=[self.session, self.left, self.right],
             outputs=[self.left_picture, self.right_picture],
+            trigger_mode="always_last",
             **own,
         )
-        self.script_method.input(self.show_script, [self.session, self.script_method], self.script, **own)
+        self.script_method.input(
+            self.show_script,
+            [self.session, self.script_method],
+            self.script,
+            trigger_mode="always_last",
+            **own,
+        )
 
     @property
     def _settings(self) -> list[gr.components.Component]:
         """What can be set beside the prompt, in the order of the API."""
         return [
             self.negative_prompt, self.width, self.height, self.steps, self.guidance_scale, self.seed,
-            self.factor, self.methods,
+            self.factor, self.methods, self.repeats,
         ]  # fmt: skip
 
     @property
@@ -273,12 +281,11 @@ class Page:
             LOG.exception("A comparison failed")
             yield self._give_up(session, BROKEN)
 
-    def stop(self, session: Session) -> object:
-        """End the run of this window at its next step."""
-        if session.stop is None:
-            return gr.skip()
-        session.stop.set()
-        return cards.progress("Stopping after this step.")
+    def stop(self, session: Session) -> Updates:
+        """End the run of this window at its next step. That it ended is for the run itself to say."""
+        if (stop := session.stop) is not None:
+            stop.set()
+        return gr.update(interactive=False)
 
     def _begin(self, request: Request) -> Updates:
         updates: Updates = {
@@ -321,12 +328,15 @@ class Page:
             case MethodDone(result=result):
                 return self._result(result, request)
             case Finished(comparison=comparison):
+                return {**self._free("Done."), **self._show(comparison, cards.about_own(comparison))}
+            case Stopped(comparison=None):
                 return {
-                    **self._free("Done."),
-                    **self._show(comparison, cards.about_own(comparison)),
+                    **self._free("Stopped."),
+                    self.about: cards.about_stopped(request),
+                    **self._unfinished(request, done=()),
                 }
             case Stopped(comparison=comparison):
-                return {**self._free("Stopped."), **self._show_stopped(request, comparison)}
+                return {**self._free("Stopped."), **self._show(comparison, cards.about_own(comparison))}
         return {}
 
     def _result(self, result: Result, request: Request) -> Updates:
@@ -334,6 +344,14 @@ class Page:
             self.pictures[result.method]: gr.update(**_picture(result, request)),
             self.cards[result.method]: cards.result_card(result),
         }
+
+    def _unfinished(self, request: Request, done: Iterable[str]) -> Updates:
+        """The panes of the methods that a run was stopped before."""
+        updates: Updates = {}
+        for method in set(request.methods).difference(done):
+            updates[self.cards[method]] = cards.quiet_card("Stopped before it was done.")
+            updates[self.pictures[method]] = gr.update(value=_nothing_yet(request), alt_text="")
+        return updates
 
     def _free(self, sentence: str) -> Updates:
         return {
@@ -343,7 +361,7 @@ class Page:
         }
 
     def _show(self, comparison: Comparison, about: str) -> Updates:
-        """A comparison with all that can be done with it."""
+        """The end of a run: its numbers, and all that can be done with it. Its pictures are there already."""
         shown = _Shown.of(comparison)
         updates: Updates = {
             self.about: about,
@@ -357,21 +375,18 @@ class Page:
             self.script_method: gr.update(choices=shown.choices, value=shown.pair[1]),
             self.script: _script(comparison, shown.pair[1]),
         }
+        for result in comparison.results:
+            updates[self.cards[result.method]] = cards.result_card(result)
+        done = [result.method for result in comparison.results]
+        return updates | self._unfinished(comparison.request, done)
+
+    def _show_again(self, comparison: Comparison, about: str) -> Updates:
+        """A comparison whose panes something else has taken since."""
+        updates = self._show(comparison, about)
         for method, pane in self.panes.items():
             updates[pane] = gr.update(visible=method in comparison.request.methods)
         for result in comparison.results:
-            updates.update(self._result(result, comparison.request))
-        return updates
-
-    def _show_stopped(self, request: Request, comparison: Comparison | None) -> Updates:
-        """What was done before the stop; the other panes say that they were not."""
-        updates = {self.about: cards.about_stopped(request)}
-        if comparison:
-            updates = self._show(comparison, cards.about_own(comparison, stopped=True))
-        for method in request.methods:
-            if not (comparison and comparison.result(method)):
-                updates[self.cards[method]] = cards.quiet_card("Stopped before it was done.")
-                updates[self.pictures[method]] = gr.update(value=_nothing_yet(request), alt_text="")
+            updates |= self._result(result, comparison.request)
         return updates
 
     def _give_up(self, session: Session, sentence: str) -> Updates:
@@ -379,11 +394,12 @@ class Page:
         session.stop = None
         updates = {self.session: session, **self._free(""), self.message: cards.error(sentence)}
         if session.comparison:
-            updates |= self._show(session.comparison, cards.about_own(session.comparison))
-        elif self.example:
-            updates |= self._show(self.example, cards.about_example(self.example))
-        else:
-            updates[self.about] = cards.about_nothing()
+            return updates | self._show_again(session.comparison, cards.about_own(session.comparison))
+        if self.example:
+            return updates | self._show_again(self.example, cards.about_example(self.example))
+        updates[self.about] = cards.about_nothing()
+        for card in self.cards.values():
+            updates[card] = cards.quiet_card("Nothing here yet.")
         return updates
 
     def show_wipe(self, session: Session, left: str, right: str) -> list[dict[str, Any]]:
@@ -420,6 +436,7 @@ class Page:
         seed: int,
         factor: int,
         methods: list[str],
+        repeats: int,
     ) -> Iterator[tuple[Any, Any]]:
         """Make the same picture with the unchanged model, ToMe and ToDo, and compare time and fidelity.
 
@@ -433,6 +450,7 @@ class Page:
             seed: Of the starting noise, which is the same for every method.
             factor: Of downsampling: 2 keeps a quarter of the keys and values. ToMe gets the equal reduction.
             methods: Some of baseline, tome, todo, todo-rotating and fewer-steps.
+            repeats: How often each method is timed; above 1 they take turns, and the median counts.
 
         Returns:
             The pictures.
@@ -440,7 +458,7 @@ class Page:
         """
         try:
             request = _request(
-                prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods
+                prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods, repeats
             )
             with closing(run(self.loaded, request)) as events:
                 for event in events:
@@ -480,11 +498,11 @@ class _Shown:
 
 def _request(
     prompt: object, negative_prompt: object, width: object, height: object, steps: object,
-    guidance_scale: object, seed: object, factor: object, methods: object,
+    guidance_scale: object, seed: object, factor: object, methods: object, repeats: object,
 ) -> Request:  # fmt: skip
     return Request(
         prompt=prompt, negative_prompt=negative_prompt, width=width, height=height, steps=steps,
-        guidance_scale=guidance_scale, seed=seed, factor=factor, methods=methods,
+        guidance_scale=guidance_scale, seed=seed, factor=factor, methods=methods, repeats=repeats,
     )  # fmt: skip
 
 
@@ -493,8 +511,8 @@ def _picture(result: Result, request: Request) -> dict[str, Any]:
 
 
 def _nothing_yet(request: Request) -> Image.Image:
-    """Holds the place of a picture, so that the page does not jump when it comes."""
-    return Image.new("RGBA", (request.width, request.height))
+    """Holds the place of a picture, so that the page does not jump when it comes; it has the same shape."""
+    return Image.new("RGBA", (request.width // SIZE_MULTIPLE, request.height // SIZE_MULTIPLE))
 
 
 def _picture_of(comparison: Comparison | None, method: str | None) -> dict[str, Any]:

@@ -133,7 +133,8 @@ def about_example(comparison: Comparison) -> str:
     )
 
 
-def about_own(comparison: Comparison, stopped: bool = False) -> str:
+def about_own(comparison: Comparison) -> str:
+    stopped = len(comparison.results) < len(comparison.request.methods)
     whose = "Your comparison" + (", stopped early" if stopped else "")
     return _about(whose, _made(comparison), comparison.request, comparison.notes)
 
@@ -152,12 +153,11 @@ def about_nothing() -> str:
 
 def _about(whose: str, made: str, request: Request, notes: Iterable[str] = ()) -> str:
     negative = f", not “{escape(request.negative_prompt)}”" if request.negative_prompt else ""
-    factors = request.factor if isinstance(request.factor, tuple) else (request.factor,)
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         f'<p><b>{whose}</b> · <span class="made">{made}</span></p>'
         f'<p class="request">“{escape(request.prompt)}”{negative} · {request.width}×{request.height} · '
-        f"factor {' and '.join(map(str, factors))} · {_counted(request.steps, 'step')} · "
+        f"factor {' and '.join(map(str, request.factors))} · {_counted(request.steps, 'step')} · "
         f"guidance {request.guidance_scale:g} · seed {request.seed}</p>"
         + (f'<ul class="notes">{items}</ul>' if items else "")
     )
@@ -180,7 +180,8 @@ def settings_help() -> str:
     low, high = SIZES
     return (
         f'<p class="help">Width and height in pixels, multiples of {SIZE_MULTIPLE} from {low} to {high}. '
-        "A factor of 2 keeps a quarter of the keys and values, 3 a ninth; ToMe gets the equal reduction.</p>"
+        "A factor of 2 keeps a quarter of the keys and values, 3 a ninth; ToMe gets the equal reduction. "
+        "With repeats every method is timed so often, in turns, and the median counts.</p>"
     )
 
 

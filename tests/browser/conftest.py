@@ -1,0 +1,103 @@
+"""The real page in a real browser: the one server of the tests; fresh windows for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.server import Server
+
+WAIT = 60_000  # milliseconds, on a slow machine
+expect.set_options(timeout=WAIT)
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def find_chromium() -> str | None:
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    executable = find_chromium()
+    if executable is None:
+        reason = "there is no Chromium here: install Debian's chromium, or name one in CHROMIUM"
+        if os.environ.get("REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def window(server: Server, chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens windows on the page. Any request to anywhere else, or error in the console, fails the test."""
+    contexts: list[BrowserContext] = []
+    strangers: list[str] = []
+    errors: list[str] = []
+
+    def note_request(url: str) -> None:
+        if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(server.address + "/"):
+            strangers.append(url)
+
+    def open_window(**options: object) -> Page:
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        context.on("request", lambda request: note_request(request.url))
+        page = context.new_page()
+        page.on("websocket", lambda socket: note_request(socket.url))
+        page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_default_timeout(WAIT)
+        page.goto(server.address)
+        page.locator("#compare").wait_for()
+        return page
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert strangers == []
+    assert errors == []
+
+
+@pytest.fixture
+def page(window: Callable[..., Page]) -> Page:
+    return window(viewport={"width": 1440, "height": 900})
+
+
+def fill(page: Page, **settings: object) -> None:
+    """Type into the fields with these ids."""
+    for field, value in settings.items():
+        page.locator(f"#{field.replace('_', '-')}").locator("input, textarea").fill(str(value))
+
+
+def small(page: Page, **settings: object) -> None:
+    """Settings that take a moment."""
+    fill(page, **{"width": 128, "height": 128, "steps": 2, **settings})
+
+
+def message(page: Page, text: str) -> None:
+    """Wait until the page says so."""
+    expect(page.locator("#message")).to_contain_text(text)
+
+
+def compare(page: Page) -> None:
+    """Press Compare and wait until it is done."""
+    about_before = page.locator("#about").inner_text()
+    page.click("#compare")
+    expect(page.locator("#about")).not_to_have_text(about_before, use_inner_text=True)
+    message(page, "Done.")
+
+
+def first_step(page: Page) -> None:
+    """Wait until Baseline, which runs first, has done a step."""
+    page.locator("#pane-baseline progress:not([value='0'])").wait_for()

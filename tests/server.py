@@ -1,0 +1,54 @@
+"""The page's server as a process of its own, started as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+START_UP = 120  # seconds
+
+
+@dataclass(frozen=True)
+class Server:
+    address: str
+    said: str
+    """All that it had printed when it was ready."""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """`python app.py` with the bundled model on a free port; what it prints goes to a file in `folder`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = folder / "said"
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "TODO_"))
+    }
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            # The bundled model also where there is a GPU, and so would be another by default.
+            [sys.executable, "app.py", "--model", "assets/mini-sdxl", "--device", "cpu", "--port", str(port)],
+            cwd=PROJECT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    try:
+        until = time.monotonic() + START_UP
+        while "Running on" not in said.read_text():
+            assert process.poll() is None, f"the server ended: {said.read_text()}"
+            assert time.monotonic() < until, f"the server is not ready: {said.read_text()}"
+            time.sleep(0.2)
+        yield Server(f"http://127.0.0.1:{port}", said.read_text())
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
