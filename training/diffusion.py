@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.training_utils import EMAModel
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -141,6 +141,13 @@ def _time_ids(n: int, device: torch.device) -> Tensor:
     return torch.cat([sides, torch.zeros_like(sides), sides], dim=1).to(device, torch.float32)
 
 
+def _begin_with(denoiser: Denoiser, folder: Path) -> None:
+    """The weights of a pipeline of the same shape; the optimizer's averages begin anew."""
+    pipe = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
+    for name, part in denoiser.named_children():
+        part.load_state_dict(getattr(pipe, name).state_dict())
+
+
 def _save(path: Path, state: dict[str, object]) -> None:
     torch.save(state, path.with_suffix(".part"))
     os.replace(path.with_suffix(".part"), path)
@@ -183,6 +190,9 @@ def main() -> None:
     parser.add_argument("--cooldown", type=float, default=0.0, help="share of the run, at its end")
     parser.add_argument("--minutes-between-checkpoints", type=float, default=3.0)
     parser.add_argument("--data", type=Path, default=WORK / "data")
+    parser.add_argument(
+        "--start", type=Path, help="pipeline folder to begin with while there is no checkpoint"
+    )
     parser.add_argument("--vae", type=Path, default=WORK / "vae")
     parser.add_argument("--checkpoint", type=Path, default=WORK / "checkpoint.pt")
     args = parser.parse_args()
@@ -197,11 +207,16 @@ def main() -> None:
     cache = args.data / "latents.pt"
     if team.rank == 0 and not cache.exists():
         crops = np.load(args.data / "crops.npy", mmap_mode="r")[HELD_OUT:]
-        torch.save(encode_crops(crops, AutoencoderKL.from_pretrained(args.vae), device), cache)
+        torch.save(
+            encode_crops(crops, AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32), device),
+            cache,
+        )
     team.wait()
     latents = torch.load(cache, mmap=True)
 
     denoiser = build_denoiser(tokenizer).to(device, memory_format=torch.channels_last)
+    if args.start and not args.checkpoint.exists():
+        _begin_with(denoiser, args.start)
     optimizer = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     ema = EMAModel(denoiser.parameters(), decay=0.9993, use_ema_warmup=True, power=0.75)
     seen = 0
