@@ -30,8 +30,10 @@ def assemble(checkpoint: Path, vae: Path) -> StableDiffusionXLPipeline:
     ema = EMAModel(denoiser.parameters())
     ema.load_state_dict(state["ema"])
     ema.copy_to(denoiser.parameters())
+    autoencoder = AutoencoderKL.from_pretrained(vae)
+    autoencoder.register_to_config(_name_or_path="")  # where it lay is nobody's business
     return StableDiffusionXLPipeline(
-        vae=AutoencoderKL.from_pretrained(vae),
+        vae=autoencoder,
         text_encoder=denoiser.text_encoder.eval(),
         text_encoder_2=denoiser.text_encoder_2.eval(),
         tokenizer=tokenizer,
