@@ -30,9 +30,10 @@ _HOME = {
         "Comparison", "Environment", "LevelTokens", "ModelInfo", "PlanSummary", "Result", "Scores", "Times",
     ),
     "compare.load": (
-        "Defaults", "LoadedPipeline", "ModelNotLoaded", "Vocabulary", "attention_backends", "load_pipeline",
+        "Defaults", "LoadedPipeline", "ModelNotLoaded", "attention_backends", "load_pipeline",
     ),
     "compare.experiment": ("OutOfMemory", "RunFailed", "prepare", "run"),
+    "compare.vocabulary": ("Vocabulary",),
     "compare.script": ("script_for",),
     "compare.sheet": ("contact_sheet",),
 }  # fmt: skip

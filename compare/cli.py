@@ -247,6 +247,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
     from compare.experiment import OutOfMemory
     from compare.load import DTYPES, load_pipeline
+    from compare.referee import Referee
     from compare.rows import RowFolder
     from compare.sweep import Sweep, sweep
     from compare.sweep_curve import markdown, plot, points
@@ -257,9 +258,11 @@ def _sweep(options: argparse.Namespace) -> int:
         options.model, options.device, DTYPES.get(options.dtype), attention=options.attention
     )
     requests = asked.requests(loaded)
+    referee = Referee.of(loaded)
+    _print_notes(referee.missing)
     did_not_fit = 0
-    with RowFolder(options.out, Setup.of(loaded), Row) as folder, _stopped_by_ctrl_c() as stop:
-        bar = tqdm(sweep(loaded, requests, folder, stop), total=len(requests), unit="comparison")
+    with RowFolder(options.out, Setup.of(loaded, referee), Row) as folder, _stopped_by_ctrl_c() as stop:
+        bar = tqdm(sweep(loaded, requests, folder, referee, stop), total=len(requests), unit="comparison")
         for done in bar:
             if isinstance(done, OutOfMemory):
                 did_not_fit += 1

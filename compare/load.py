@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -20,7 +19,9 @@ from huggingface_hub.utils import are_progress_bars_disabled
 
 from compare.report import ModelInfo
 from compare.request import SIZE_MULTIPLE, SIZES, Request
+from compare.vocabulary import Vocabulary
 
+CLASSIFIER = "classifier.safetensors"
 BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "mini-sdxl"
 PIPELINES = {kind.__name__: kind for kind in (StableDiffusionXLPipeline, StableDiffusionPipeline)}
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -73,15 +74,6 @@ BUNDLED_DEFAULTS = Defaults(width=512, height=512, steps=12, guidance_scale=4.0)
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """What a model trained on a small world has seen. Read from `vocabulary.json` beside the pipeline."""
-
-    objects: tuple[str, ...]
-    backgrounds: tuple[str, ...]
-    words: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class LoadedPipeline:
     """A pipeline, ready to run, and what there is to say about it."""
 
@@ -94,6 +86,8 @@ class LoadedPipeline:
     """Prompts that work with this model."""
     vocabulary: Vocabulary | None = None
     """None for a model of the wide world."""
+    classifier_file: Path | None = None
+    """Weights of a network that reads this model's pictures (`compare.classifier`), where there is one."""
     fallback: str | None = None
     """A sentence, where another model than the default had to be taken."""
 
@@ -152,7 +146,8 @@ def loaded_pipeline(
     pipe: DiffusionPipeline, source: Source, attention: str = "sdpa", fallback: str | None = None
 ) -> LoadedPipeline:
     """What there is to say about a pipeline that is in memory already."""
-    vocabulary, examples = _vocabulary(Path(source.place))
+    vocabulary = _vocabulary(Path(source.place))
+    classifier = Path(source.place) / CLASSIFIER
     info = ModelInfo(
         name=source.name,
         source=_shown(source.place),
@@ -174,8 +169,9 @@ def loaded_pipeline(
         device=pipe.device,
         dtype=pipe.unet.dtype,
         defaults=_defaults(pipe, source),
-        examples=examples or WIDE_WORLD_EXAMPLES,
+        examples=vocabulary.examples if vocabulary else WIDE_WORLD_EXAMPLES,
         vocabulary=vocabulary,
+        classifier_file=classifier if classifier.is_file() else None,
         fallback=fallback,
     )
 
@@ -346,14 +342,12 @@ def _xformers_runs(device: torch.device) -> bool:
     return True
 
 
-def _vocabulary(folder: Path) -> tuple[Vocabulary | None, tuple[str, ...]]:
+def _vocabulary(folder: Path) -> Vocabulary | None:
     file = folder / "vocabulary.json"
     if not file.is_file():
-        return None, ()
+        return None
     try:
-        seen = json.loads(file.read_text(encoding="utf-8"))
-        parts = {part: tuple(seen[part]) for part in ("objects", "backgrounds", "words")}
-        return Vocabulary(**parts), tuple(seen["examples"])
+        return Vocabulary.load(file)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelNotLoaded(f"{_shown(str(file))} is broken: {_first_line(error)}") from error
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from compare.events import Finished, Stopped
 from compare.experiment import OutOfMemory, prepare, run
 from compare.load import LoadedPipeline
+from compare.referee import Referee
 from compare.request import InvalidRequest, Request
 from compare.rows import RowFolder
 from compare.sweep_rows import Row, keys_of, rows_of
@@ -113,6 +114,7 @@ def sweep(
     loaded: LoadedPipeline,
     requests: tuple[Request, ...],
     folder: RowFolder[Row],
+    referee: Referee,
     stop: threading.Event | None = None,
 ) -> Iterator[list[Row] | OutOfMemory]:
     """Run what the folder does not hold yet, and yield the new rows of each comparison once they are written.
@@ -129,6 +131,6 @@ def sweep(
                 if isinstance(event, Stopped):
                     return
                 if isinstance(event, Finished):
-                    yield folder.append(rows_of(event.comparison))
+                    yield folder.append(rows_of(event.comparison, referee))
         except OutOfMemory as error:
             yield error

@@ -52,6 +52,12 @@ class Point:
     """In dB; infinite for pictures that equal the baseline's."""
     ssim: Spread
     high_frequency: Spread | None
+    lpips: Spread | None
+    asked: int
+    """Objects and backgrounds that the prompts name, in all; 0 where nothing could read the pictures."""
+    shown: int
+    """How many of them are found."""
+    baseline_shown: int
 
     @property
     def label(self) -> str:
@@ -69,15 +75,17 @@ def points(rows: Iterable[Row]) -> list[Point]:
 def markdown(points: Sequence[Point]) -> str:
     """One table: medians, and quartiles over prompts and seeds in brackets."""
     lines = [
-        "| setting | method | factor | runs | speed-up | by FLOPs | PSNR, dB | SSIM | fine detail kept |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| setting | method | factor | runs | speed-up | by FLOPs | PSNR, dB | SSIM | LPIPS "
+        "| fine detail kept | of the prompt | Baseline's |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for p in points:
         detail = "–" if p.high_frequency is None else p.high_frequency.written(2)
+        lpips = "–" if p.lpips is None else p.lpips.written(3)
         lines.append(
             f"| {p.setting} | {p.label} | {p.factor} | {p.runs} | {p.speedup.written(2)} | "
-            f"{p.flop_speedup:.2f} | {p.psnr.written(1)} | "
-            f"{p.ssim.written(3)} | {detail} |"
+            f"{p.flop_speedup:.2f} | {p.psnr.written(1)} | {p.ssim.written(3)} | {lpips} | {detail} | "
+            f"{_share(p.shown, p.asked)} | {_share(p.baseline_shown, p.asked)} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -130,6 +138,7 @@ def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
 
 def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
     detail = [row.high_frequency for row in rows if row.high_frequency is not None]
+    lpips = [row.lpips for row in rows if row.lpips is not None]
     return Point(
         setting=setting,
         method=method,
@@ -140,7 +149,15 @@ def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point
         psnr=Spread.of(math.inf if row.psnr is None else row.psnr for row in rows),
         ssim=Spread.of(row.ssim for row in rows),
         high_frequency=Spread.of(detail) if detail else None,
+        lpips=Spread.of(lpips) if lpips else None,
+        asked=sum(row.asked or 0 for row in rows),
+        shown=sum(row.shown or 0 for row in rows),
+        baseline_shown=sum(row.baseline_shown or 0 for row in rows),
     )
+
+
+def _share(shown: int, asked: int) -> str:
+    return f"{shown / asked:.0%} of {asked}" if asked else "–"
 
 
 def _setting(row: Row) -> str:

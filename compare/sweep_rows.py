@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from compare.environment import environment
 from compare.fingerprint import fingerprint
 from compare.load import LoadedPipeline
+from compare.referee import Referee, Verdict
 from compare.report import Comparison
 from compare.request import Request
 
@@ -28,9 +29,13 @@ class Setup(BaseModel):
     threads: int
     torch: str
     diffusers: str
+    classifier: str | None
+    """Fingerprint of the network that reads the pictures; None where there is none."""
+    lpips: str | None
+    """Weights of the network behind it; None where there are none."""
 
     @classmethod
-    def of(cls, loaded: LoadedPipeline) -> Setup:
+    def of(cls, loaded: LoadedPipeline, referee: Referee) -> Setup:
         machine = environment(loaded.device)
         return cls(
             model=loaded.info.source,
@@ -41,13 +46,13 @@ class Setup(BaseModel):
             threads=machine.threads,
             torch=machine.packages["torch"],
             diffusers=machine.packages["diffusers"],
+            classifier=referee.classifier_id,
+            lpips=referee.lpips_id,
         )
 
 
-class Row(BaseModel):
+class Row(Verdict):
     """One method of one comparison. Seconds are those of the denoising loop, medians over the repeats."""
-
-    model_config = ConfigDict(frozen=True)
 
     date: datetime
     prompt: str
@@ -91,8 +96,9 @@ def keys_of(request: Request) -> Iterator[Hashable]:
     return ((method, *asked) for method in request.methods if method != "baseline")
 
 
-def rows_of(comparison: Comparison) -> list[Row]:
-    """One row for each method but Baseline."""
+def rows_of(comparison: Comparison, referee: Referee) -> list[Row]:
+    """One row for each method but Baseline, which has to be among them."""
+    baseline = next(result for result in comparison.results if result.method == "baseline")
     return [
         Row(
             date=comparison.date,
@@ -104,6 +110,7 @@ def rows_of(comparison: Comparison) -> list[Row]:
             flop_speedup=result.plan.flop_speedup,
             ceiling=result.plan.ceiling,
             **result.scores.model_dump(),
+            **referee.judge(comparison.request.prompt, result.image, baseline.image).model_dump(),
             peak_memory=result.peak_memory,
         )
         for result in comparison.results

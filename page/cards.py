@@ -6,9 +6,10 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
-from compare.load import LoadedPipeline, Vocabulary
+from compare.load import LoadedPipeline
 from compare.report import Comparison, Environment, LevelTokens, PlanSummary, Result
 from compare.request import SIZE_MULTIPLE, SIZES, Method, Request
+from compare.vocabulary import Vocabulary
 
 TODO_PAPER = "https://arxiv.org/abs/2402.13573"
 TOME_PAPER = "https://arxiv.org/abs/2303.17604"

@@ -1,14 +1,13 @@
-"""A classifier that says which things and which background a picture shows, by which pictures are scored.
+"""Trains the classifier by which pictures are scored, `compare/classifier.py`.
 
-``python -m training.classifier --things 24`` trains it on rendered sheets, writes classifier.safetensors and
-prints how well that reads sheets it has never seen; ``--check`` does the last alone. It is never shown a
+``python -m training.classifier --things 60`` does it on rendered sheets, writes its weights beside the model
+and prints how well that reads sheets it has never seen; ``--check`` does the last alone. It is never shown a
 picture of the diffusion model, so it cannot learn to forgive one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -19,107 +18,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from compare.classifier import Classifier, load_classifier
+from compare.load import CLASSIFIER
 from training.artwork import BACKGROUNDS, THINGS
 from training.device import autocast, pick_device
 from training.labelled import SEEN, UNSEEN, Sheet, crowded, draw_sheets, strangers
+from training.paths import SHIPPED
 from training.vae import to_pixels
 
-WEIGHTS = Path(__file__).parent / "classifier.safetensors"
+WEIGHTS = SHIPPED / CLASSIFIER
 SIDES = (128, 160, 192, 256)  # px, of the windows it is trained on
 SCENES = {128: 400, 256: 200, 512: 100}  # held out, by side in px
 STRANGE_SCENES = 100
 HELD_OUT_SEED = 1_000_000
-LIKELY = 0.6  # at 0.5 some aliens are taken for frogs as well, at 0.8 things cut by an edge are overlooked
-LOUDEST = 4  # positions that speak for a thing: one sticker covers more than that, many stickers need no more
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the classifier sees in one picture."""
-
-    objects: dict[str, float]
-    """The probability, 0 to 1, that the thing of this name is in the picture."""
-    background: str
-
-    @property
-    def seen(self) -> tuple[str, ...]:
-        """The things that are likely to be there."""
-        return tuple(name for name, probability in self.objects.items() if probability > LIKELY)
-
-
-class Residual(nn.Module):
-    """Two 3×3 convolutions and what went into them."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.convolutions = nn.Sequential(
-            *_convolution(channels, channels), *_convolution(channels, channels)[:-1]
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        return F.relu(features + self.convolutions(features))
-
-
-def _convolution(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> list[nn.Module]:
-    padding = (side - stride + 1) // 2
-    convolution = nn.Conv2d(inputs, outputs, side, stride, padding, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
-
-
-class Classifier(nn.Module):
-    """Convolutions down to one position per 16 px, each of which sees about one sticker. For any size."""
-
-    def __init__(self, objects: Sequence[str], backgrounds: Sequence[str]) -> None:
-        super().__init__()
-        self.objects, self.backgrounds = tuple(objects), tuple(backgrounds)
-        self.features = nn.Sequential(
-            *_convolution(3, 32, side=8, stride=4),
-            *_convolution(32, 64, stride=2),
-            Residual(64),
-            *_convolution(64, 128, stride=2),
-            Residual(128),
-        )
-        self.to_objects = nn.Conv2d(128, len(objects), 1)
-        self.to_background = nn.Conv2d(128, len(backgrounds), 1)
-        nn.init.constant_(self.to_objects.bias, -3.0)  # most things are not in most pictures
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 3, h, w) in [-1, 1] → logits (n, objects), to be read one by one, and (n, backgrounds)."""
-        features = self.features(pixels)
-        # The mean over a large picture would drown a thing that is there once.
-        # The maximum would trust a single position.
-        loudest = self.to_objects(features).flatten(2).topk(LOUDEST).values.mean(-1)
-        return loudest, self.to_background(features).mean((2, 3))
-
-    @torch.no_grad()
-    def read(self, picture: Image.Image) -> Reading:
-        """Any RGB picture of at least 64 px a side."""
-        pixels = to_pixels(np.array(picture.convert("RGB"))[None], self.to_objects.weight.device)
-        objects, background = self(pixels)
-        probabilities = objects[0].float().sigmoid().tolist()
-        return Reading(
-            dict(zip(self.objects, probabilities, strict=True)),
-            self.backgrounds[background[0].argmax().item()],
-        )
-
-    def save(self, path: Path) -> None:
-        """Weights in float16, and the names of the labels."""
-        names = {"objects": json.dumps(self.objects), "backgrounds": json.dumps(self.backgrounds)}
-        state = {name: t.half() if t.is_floating_point() else t for name, t in self.state_dict().items()}
-        save_file({name: t.contiguous().cpu() for name, t in state.items()}, path, metadata=names)
-
-
-def load_classifier(path: Path = WEIGHTS) -> Classifier:
-    """In float32, on the CPU, ready to read."""
-    with safe_open(path, framework="pt") as file:
-        names = file.metadata()
-        classifier = Classifier(json.loads(names["objects"]), json.loads(names["backgrounds"]))
-        classifier.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    return classifier.eval()
 
 
 def _cut_windows(

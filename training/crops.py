@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.artwork import BACKGROUNDS, THINGS, fetch_icons, render
+from training.artwork import BACKGROUNDS, THINGS, Thing, fetch_icons, render
 from training.examples import EXAMPLES
 from training.paths import WORK
 from training.scenes import caption, choose_things, draw_sheet
@@ -76,11 +77,18 @@ def write_vocabulary(things: int, path: Path) -> None:
                 "objects": [thing.name for thing in THINGS[:things]],
                 "backgrounds": [background.name for background in BACKGROUNDS],
                 "words": sorted(words | {"and"}),
+                "names": _names(THINGS[:things]),
                 "examples": EXAMPLES,
             },
             indent=1,
         )
     )
+
+
+def _names(things: Sequence[Thing]) -> dict[str, str]:
+    """From every phrase for a thing or a background to its usual name."""
+    of_things = {phrase: thing.name for thing in things for pair in thing.names for phrase in pair}
+    return of_things | {phrase: colour.name for colour in BACKGROUNDS for phrase in colour.names}
 
 
 def main() -> None:

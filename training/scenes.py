@@ -127,5 +127,5 @@ def caption(rng: random.Random, things: Sequence[Thing], background: Background)
 
 
 def choose_things(rng: random.Random, count: int) -> list[int]:
-    """One kind of sticker (of ``count``) most of the time, sometimes two or three."""
-    return rng.sample(range(count), rng.choices((1, 2, 3), (0.6, 0.3, 0.1))[0])
+    """One or two kinds of sticker (of ``count``), sometimes three."""
+    return rng.sample(range(count), rng.choices((1, 2, 3), (0.45, 0.45, 0.1))[0])

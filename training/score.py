@@ -20,13 +20,14 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from compare.classifier import Classifier, load_classifier
 from compare.clock import timed_loop
 from compare.fingerprint import fingerprint
 from compare.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
 from compare.methods import patch_of, put_on
 from compare.request import InvalidRequest, method_of
 from compare.rows import RowFolder
-from training.classifier import HELD_OUT_SEED, WEIGHTS, Classifier, load_classifier
+from training.classifier import HELD_OUT_SEED, WEIGHTS
 from training.labelled import draw_sheets
 from training.paths import SHIPPED, WORK
 from training.prompts import Prompt, fixed_prompts

@@ -42,11 +42,14 @@ def test_the_vocabulary_beside_a_pipeline_is_read(tiny_folder, tmp_path) -> None
         "objects": ["fox"],
         "backgrounds": ["mint"],
         "words": ["a", "fox"],
+        "names": {"foxes": "fox", "fox": "fox", "mint": "mint"},
         "examples": ["a fox on mint"],
     }
     (folder / "vocabulary.json").write_text(json.dumps(words))
     loaded = load_pipeline(folder, device="cpu")
     assert loaded.vocabulary.words == ("a", "fox")
+    assert loaded.vocabulary.asked("two foxes") == ("fox",)
+    assert loaded.classifier_file is None
     assert loaded.examples == ("a fox on mint",)
     (folder / "vocabulary.json").write_text("{}")
     with pytest.raises(ModelNotLoaded, match=r"vocabulary\.json is broken"):

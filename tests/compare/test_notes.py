@@ -4,8 +4,9 @@ from dataclasses import replace
 from itertools import count
 
 from compare.experiment import prepare, run
-from compare.load import LoadedPipeline, Vocabulary
+from compare.load import LoadedPipeline
 from compare.request import Request
+from compare.vocabulary import Vocabulary
 
 
 def notes(loaded: LoadedPipeline, request: Request) -> str:
@@ -13,7 +14,7 @@ def notes(loaded: LoadedPipeline, request: Request) -> str:
 
 
 def test_words_that_the_model_has_never_seen_are_said(loaded, request_for) -> None:
-    small = replace(loaded, vocabulary=Vocabulary(("fox",), ("mint",), ("a", "red", "fox", "on", "mint")))
+    small = replace(loaded, vocabulary=Vocabulary(("fox",), ("mint",), ("a", "red", "fox", "on", "mint"), {}))
     assert notes(small, request_for(prompt="a red Fox on mint")) == notes(loaded, request_for())
     assert "“dragon”, “drinking”" in notes(small, request_for(prompt="A dragon, drinking on mint"))
 

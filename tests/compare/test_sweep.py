@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,14 @@ import torch
 from compare import sweep as sweep_module
 from compare.cli import main
 from compare.experiment import OutOfMemory
+from compare.load import BUNDLED, CLASSIFIER
+from compare.referee import Referee
 from compare.request import InvalidRequest
 from compare.rows import RowFolder
 from compare.sweep import Sweep, sweep
 from compare.sweep_curve import markdown, plot, points
 from compare.sweep_rows import Row, Setup
+from compare.vocabulary import Vocabulary
 
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = """
@@ -39,8 +43,9 @@ def written(folder: Path, text: str = SETTINGS) -> Path:
 
 def finished(loaded, folder: Path, text: str = SETTINGS) -> list:
     requests = Sweep.load(written(folder, text)).requests(loaded)
-    with RowFolder(folder / "out", Setup.of(loaded), Row) as out:
-        for _ in sweep(loaded, requests, out):
+    referee = Referee.of(loaded)
+    with RowFolder(folder / "out", Setup.of(loaded, referee), Row) as out:
+        for _ in sweep(loaded, requests, out, referee):
             pass
         return out.rows
 
@@ -92,8 +97,9 @@ def test_a_line_cut_by_a_kill_is_written_again_and_no_row_is_double(loaded, tmp_
 def test_stop_leaves_only_whole_comparisons(loaded, tmp_path) -> None:
     requests = Sweep.load(written(tmp_path)).requests(loaded)
     stop = threading.Event()
-    with RowFolder(tmp_path / "out", Setup.of(loaded), Row) as out:
-        for number, _ in enumerate(sweep(loaded, requests, out, stop)):
+    referee = Referee.of(loaded)
+    with RowFolder(tmp_path / "out", Setup.of(loaded, referee), Row) as out:
+        for number, _ in enumerate(sweep(loaded, requests, out, referee, stop)):
             if number == 1:
                 stop.set()
     assert len(rows_in(tmp_path)) == 4
@@ -120,6 +126,7 @@ def test_killed_at_any_moment_it_goes_on(tiny_folder, tmp_path) -> None:
     assert file.read_bytes().startswith(whole)
     assert len({row.key for row in rows_in(tmp_path)}) == len(rows_in(tmp_path)) == 16
     assert done.stdout == (tmp_path / "out" / "table.md").read_text()
+    assert "note: How much of the prompt is left is not scored" in done.stderr
 
 
 def test_the_table_has_medians_and_quartiles_that_follow_from_the_rows(loaded, tmp_path) -> None:
@@ -133,6 +140,22 @@ def test_the_table_has_medians_and_quartiles_that_follow_from_the_rows(loaded, t
     assert markdown(found).count("\n") == len(found) + 2
     plot(found, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_where_a_network_can_read_the_pictures_it_says_what_is_left_of_the_prompt(loaded, tmp_path) -> None:
+    reads = replace(
+        loaded,
+        vocabulary=Vocabulary.load(BUNDLED / "vocabulary.json"),
+        classifier_file=BUNDLED / CLASSIFIER,
+    )
+    text = SETTINGS.replace('"a fox", "a cat"', '"a fox on mint", "a dragon"')
+    rows = finished(reads, tmp_path, text)
+    assert [row.asked for row in rows] == [2] * 8 + [0] * 8
+    assert all(row.shown <= row.asked and row.baseline_shown <= row.asked for row in rows)
+    assert [point.asked for point in points(rows)] == [4] * 4
+    assert markdown(points(rows)).count("% of 4 |") == 2 * 4
+    with pytest.raises(InvalidRequest, match="rows with classifier"):
+        finished(loaded, tmp_path, text)
 
 
 def test_fewer_steps_and_levels_can_be_swept(loaded, tmp_path) -> None:
@@ -189,8 +212,9 @@ def test_what_does_not_fit_is_said_and_the_rest_goes_on(loaded, tmp_path) -> Non
 
     requests = Sweep.load(written(tmp_path, SETTINGS.replace("[64]", "[128, 64]"))).requests(loaded)
     loaded.pipe.unet.register_forward_pre_hook(too_large, with_kwargs=True)
-    with RowFolder(tmp_path / "out", Setup.of(loaded), Row) as out:
-        done = list(sweep(loaded, requests, out))
+    referee = Referee.of(loaded)
+    with RowFolder(tmp_path / "out", Setup.of(loaded, referee), Row) as out:
+        done = list(sweep(loaded, requests, out, referee))
     assert sum(isinstance(item, OutOfMemory) for item in done) == len(requests) // 2
     assert {row.width for row in rows_in(tmp_path)} == {64}
     assert len(rows_in(tmp_path)) == 16

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
-from training.classifier import Classifier, load_classifier
+from compare.classifier import Classifier, load_classifier
+from training.classifier import WEIGHTS
 from training.paths import WORK
 
 
@@ -18,4 +19,4 @@ def artwork() -> None:
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
     """The one that ships."""
-    return load_classifier()
+    return load_classifier(WEIGHTS)

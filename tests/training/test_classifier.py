@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from compare.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
-from training.classifier import HELD_OUT_SEED, WEIGHTS, Classifier, check_classifier, load_classifier
+from training.classifier import HELD_OUT_SEED, WEIGHTS, check_classifier
 from training.labelled import Sheet, draw_sheets, strangers
 
 
 def test_it_is_small() -> None:
     assert WEIGHTS.stat().st_size < 4e6
-    assert sum(weight.numel() for weight in load_classifier().parameters()) < 1.5e6
+    assert sum(weight.numel() for weight in load_classifier(WEIGHTS).parameters()) < 1.5e6
 
 
 def test_its_labels_are_the_things_in_the_order_in_which_they_are_learnt(classifier) -> None:
