@@ -11,6 +11,7 @@ last fifth of them. Killing it loses what came after the last checkpoint.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import time
@@ -148,6 +149,11 @@ def _begin_with(denoiser: Denoiser, folder: Path) -> None:
         part.load_state_dict(getattr(pipe, name).state_dict())
 
 
+def _fingerprint(vae: Path) -> str:
+    """Of its weights: latents of another autoencoder are of no use."""
+    return hashlib.sha256((vae / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()[:8]
+
+
 def _save(path: Path, state: dict[str, object]) -> None:
     torch.save(state, path.with_suffix(".part"))
     os.replace(path.with_suffix(".part"), path)
@@ -204,7 +210,7 @@ def main() -> None:
     captions = json.loads((args.data / "captions.json").read_text())[HELD_OUT:]
     tokens = tokenize(tokenizer, captions)
     no_caption = tokenize(tokenizer, [""])[0]
-    cache = args.data / "latents.pt"
+    cache = args.data / f"latents-{_fingerprint(args.vae)}.pt"
     if team.rank == 0 and not cache.exists():
         crops = np.load(args.data / "crops.npy", mmap_mode="r")[HELD_OUT:]
         torch.save(

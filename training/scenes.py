@@ -50,18 +50,20 @@ def draw_stickers(
     """A ``width`` × ``height`` px window onto an endless sheet with stickers of the given pictures, and what
     was drawn where.
 
-    The grid is staggered: every second row starts half a pitch later. Where the window lies is random.
+    The grid is staggered: every second row starts half a pitch later. The pictures take turns by row, so that
+    what one sticker shows says what its neighbours show. Where the window lies is random.
     """
     sheet = Image.new("RGB", (width, height), background.rgb)
     stickers = []
     left, top = rng.uniform(0, PITCH), rng.uniform(0, PITCH)
+    first = rng.randrange(len(pictures))
     for row in range(-1, height // PITCH + 2):
         shift = PITCH / 2 if row % 2 else 0
         for column in range(-1, width // PITCH + 2):
             side = round(rng.uniform(*STICKER_SIDE))
             x = left + column * PITCH + shift + rng.uniform(-JITTER, JITTER) - side / 2
             y = top + row * PITCH + rng.uniform(-JITTER, JITTER) - side / 2
-            chosen = rng.choice(range(len(pictures)))
+            chosen = (first + row) % len(pictures)
             angle = rng.uniform(-TURN, TURN)
             if x >= width or y >= height or x + side <= 0 or y + side <= 0:
                 continue
