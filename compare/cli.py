@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare.bench_request import BENCH_METHODS, DEFAULT_METHODS
-from compare.request import METHODS, InvalidRequest
+from compare.request import METHODS, InvalidRequest, method_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_profile(commands)
     _add_sweep(commands)
+    _add_paired(commands)
     return parser
 
 
@@ -122,7 +123,18 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
         "--out", type=Path, default=Path("sweep"), metavar="FOLDER",
         help="with rows in it from before, the sweep goes on (default: sweep/)",
     )  # fmt: skip
+    sweep.add_argument(
+        "--scheduler", metavar="CLASS", help="of diffusers, instead of the model's, with the same settings"
+    )
     _add_model_options(sweep)
+
+
+def _add_paired(commands: argparse._SubParsersAction) -> None:
+    paired = commands.add_parser("paired", help="how much methods of a sweep differ, pair by pair")
+    paired.set_defaults(command=_paired)
+    paired.add_argument("folder", type=Path, metavar="FOLDER", help="what `compare sweep --out` wrote")
+    paired.add_argument("--methods", nargs="+", required=True, metavar="METHOD")
+    paired.add_argument("--against", default="todo", metavar="METHOD", help="default: todo")
 
 
 def _add_batch(command: argparse.ArgumentParser) -> None:
@@ -246,7 +258,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from compare.experiment import OutOfMemory
-    from compare.load import DTYPES, load_pipeline
+    from compare.load import DTYPES, load_pipeline, with_scheduler
     from compare.referee import Referee
     from compare.rows import RowFolder
     from compare.sweep import Sweep, sweep
@@ -257,6 +269,8 @@ def _sweep(options: argparse.Namespace) -> int:
     loaded = load_pipeline(
         options.model, options.device, DTYPES.get(options.dtype), attention=options.attention
     )
+    if options.scheduler:
+        loaded = with_scheduler(loaded, options.scheduler)
     requests = asked.requests(loaded)
     referee = Referee.of(loaded)
     _print_notes(referee.missing)
@@ -278,6 +292,21 @@ def _sweep(options: argparse.Namespace) -> int:
         return STOPPED
     if did_not_fit:
         raise OutOfMemory(f"{did_not_fit} of {len(requests)} comparisons did not fit into memory.")
+    return 0
+
+
+def _paired(options: argparse.Namespace) -> int:
+    from compare.paired import contrasts, markdown
+    from compare.rows import read_rows
+    from compare.sweep_rows import Row
+
+    methods = [method_of(id).id for id in options.methods]
+    found = contrasts(read_rows(options.folder, Row), methods, method_of(options.against).id)
+    if not found:
+        raise InvalidRequest(
+            f"{options.folder} has no comparison of {options.against} with {' or '.join(methods)} in it."
+        )
+    print(markdown(found), end="")
     return 0
 
 
@@ -358,8 +387,6 @@ def _stopped_by_ctrl_c() -> Iterator[threading.Event]:
 
 def _bar(started: object) -> tqdm:
     from tqdm import tqdm
-
-    from compare.request import method_of
 
     name = method_of(started.method).label
     if started.repeats > 1:

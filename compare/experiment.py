@@ -209,7 +209,7 @@ class _Experiment:
 
     def _measure(self, method: str, steps: int, repeat: int) -> None:
         self.tell(MethodStarted(method, steps, repeat, self.request.repeats))
-        with put_on(self.pipe, patch_of(method, self.request)):
+        with put_on(self.pipe, method, self.request):
             self._warm_up(steps)
             picture = self._denoise(method, steps, repeat)
         self.pictures.setdefault(method, []).append(picture)

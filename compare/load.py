@@ -6,14 +6,20 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    SchedulerMixin,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import are_progress_bars_disabled
 
@@ -174,6 +180,19 @@ def loaded_pipeline(
         classifier_file=classifier if classifier.is_file() else None,
         fallback=fallback,
     )
+
+
+def with_scheduler(loaded: LoadedPipeline, name: str) -> LoadedPipeline:
+    """The same pipeline with another scheduler of diffusers, which takes over the settings that it knows.
+
+    Raises:
+        ModelNotLoaded: diffusers has no such scheduler.
+    """
+    kind = getattr(diffusers, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+        raise ModelNotLoaded(f"diffusers has no scheduler {name!r}; one is EulerDiscreteScheduler.")
+    loaded.pipe.scheduler = kind.from_config(loaded.pipe.scheduler.config)
+    return replace(loaded, info=loaded.info.model_copy(update={"scheduler": name}))
 
 
 def placement(

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from diffusers import DiffusionPipeline
 
+from compare.grid_variants import CHOICES, chosen_tokens
 from compare.request import InvalidRequest, Request
 from todo_patch import ToDo, ToMe, patched
 
@@ -26,9 +27,16 @@ def patch_of(method: str, request: Request) -> ToDo | ToMe | None:
             return ToMe.like(todo)
         except ValueError as error:
             raise InvalidRequest(str(error)) from error
-    return None
+    if method == "todo-average":
+        return ToDo(factor=request.factor, pooling="average")
+    return todo if method in CHOICES else None
 
 
-def put_on(pipe: DiffusionPipeline, patch: ToDo | ToMe | None) -> AbstractContextManager[object]:
-    """The patch on the pipeline for the time of a `with` block."""
-    return nullcontext() if patch is None else patched(pipe, patch)
+def put_on(pipe: DiffusionPipeline, method: str, request: Request) -> AbstractContextManager[object]:
+    """The method on the pipeline for the time of a `with` block."""
+    patch = patch_of(method, request)
+    if patch is None:
+        return nullcontext()
+    if method in CHOICES:
+        return chosen_tokens(pipe, patch, CHOICES[method])
+    return patched(pipe, patch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 SIZES = (64, 2048)  # pixels, each side
 SIZE_MULTIPLE = 8
@@ -36,11 +37,23 @@ METHODS = (
     Method("todo-rotating", "ToDo, rotating grid", "ToDo on a grid that moves with every step and block"),
     Method("fewer-steps", "Fewer steps", "Baseline with as many steps as fit into ToDo's time"),
 )
+GRID_VARIANTS = (
+    Method("todo-centre", "ToDo, centre", "always the token at the centre of its cell"),
+    Method("todo-average", "ToDo, average", "the mean of the cell instead of one of its tokens"),
+    Method("todo-raster", "ToDo, row by row", "rotating, but the cell is gone through row by row"),
+    Method("todo-by-step", "ToDo, by step", "rotating with the steps only: the same token in all blocks"),
+    Method("todo-by-block", "ToDo, by block", "rotating with the blocks only: the same tokens at every step"),
+    Method("todo-random", "ToDo, random", "a random token of the cell for each step and block"),
+    Method("todo-random-by-step", "ToDo, random by step", "a random token for each step, in all blocks"),
+    Method("todo-coarse-early", "ToDo, coarse early", "rotating; factor + 1 for half the steps, then - 1"),
+    Method("todo-fine-early", "ToDo, fine early", "rotating; factor - 1 for half the steps, then + 1"),
+)
+"""What docs/rotating-grid.md sets beside the two grids. Sweeps know them; the page does not."""
 
 
 def method_of(id: str) -> Method:
-    """The method with this id. Raises `InvalidRequest` if there is none."""
-    for method in METHODS:
+    """The method with this id, a variant included. Raises `InvalidRequest` if there is none."""
+    for method in (*METHODS, *GRID_VARIANTS):
         if method.id == id:
             return method
     raise InvalidRequest(f"Methods are {_listed(m.id for m in METHODS)}; {_shown(id)} is not one of them.")
@@ -68,6 +81,8 @@ class Request:
     Raises:
         InvalidRequest: with one sentence that says what is allowed.
     """
+
+    known: ClassVar[tuple[Method, ...]] = METHODS
 
     prompt: str
     negative_prompt: str = ""
@@ -106,13 +121,14 @@ class Request:
     def _check_methods(self) -> None:
         if isinstance(self.methods, list):  # JSON and the page have no tuples
             object.__setattr__(self, "methods", tuple(self.methods))
-        known = _listed(m.id for m in METHODS)
+        known = _listed(m.id for m in self.known)
         if not isinstance(self.methods, tuple):
             raise InvalidRequest(f"Methods must be a list of some of {known}, not {_shown(self.methods)}.")
         if not self.methods:
             raise InvalidRequest(f"No method was chosen: choose some of {known}.")
         for id in self.methods:
-            method_of(id)
+            if id not in {method.id for method in self.known}:
+                raise InvalidRequest(f"Methods are {known}; {_shown(id)} is not one of them.")
         if len(set(self.methods)) < len(self.methods):
             raise InvalidRequest(f"Each method can be chosen once; got {_listed(self.methods)}.")
         if "fewer-steps" in self.methods and not {"baseline", "todo"} <= set(self.methods):
@@ -127,6 +143,12 @@ class Request:
     def run_order(self) -> tuple[str, ...]:
         """The methods as they run: Baseline first, as the others are scored against it; fewer-steps last."""
         return tuple(sorted(self.methods, key=lambda id: {"baseline": 0, "fewer-steps": 2}.get(id, 1)))
+
+
+class StudyRequest(Request):
+    """A request whose methods may also be `GRID_VARIANTS`."""
+
+    known: ClassVar[tuple[Method, ...]] = (*METHODS, *GRID_VARIANTS)
 
 
 def _check_text(name: str, value: object) -> None:

@@ -29,6 +29,26 @@ class KeyedRow(Protocol):
 R = TypeVar("R", bound=KeyedRow)
 
 
+def read_rows(folder: Path, row: type[R]) -> list[R]:
+    """What a `RowFolder` has written so far. Raises `InvalidRequest` where there is nothing of the kind."""
+    path = folder / "rows.jsonl"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}.") from error
+    return _parse(content[: content.rfind(b"\n") + 1].decode(), path, row)
+
+
+def _parse(text: str, path: Path, row: type[R]) -> list[R]:
+    def parse(number: int, line: str) -> R:
+        try:
+            return row.model_validate_json(line)
+        except ValidationError as error:
+            raise InvalidRequest(f"{path}, line {number}, is not such a row.") from error
+
+    return [parse(number, line) for number, line in enumerate(text.splitlines(), start=1)]
+
+
 class RowFolder(Generic[R]):
     """`rows.jsonl`, and `setup.json` that says how its rows were made. A context manager.
 
@@ -105,7 +125,7 @@ class RowFolder(Generic[R]):
         if self.path.exists():
             content = self.path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
-            self._remember(self._read(whole.decode()))
+            self._remember(_parse(whole.decode(), self.path, self._row))
             if whole != content:
                 os.truncate(self.path, len(whole))
 
@@ -120,15 +140,6 @@ class RowFolder(Generic[R]):
                 raise InvalidRequest(
                     f"{self.folder} has rows with {name} {theirs}, and now it is {ours}: name another folder."
                 )
-
-    def _read(self, text: str) -> list[R]:
-        def row(number: int, line: str) -> R:
-            try:
-                return self._row.model_validate_json(line)
-            except ValidationError as error:
-                raise InvalidRequest(f"{self.path}, line {number}, is not such a row.") from error
-
-        return [row(number, line) for number, line in enumerate(text.splitlines(), start=1)]
 
     def _remember(self, rows: Iterable[R]) -> None:
         for row in rows:

@@ -18,7 +18,7 @@ from compare.events import Finished, Stopped
 from compare.experiment import OutOfMemory, prepare, run
 from compare.load import LoadedPipeline
 from compare.referee import Referee
-from compare.request import InvalidRequest, Request
+from compare.request import InvalidRequest, Request, StudyRequest
 from compare.rows import RowFolder
 from compare.sweep_rows import Row, keys_of, rows_of
 
@@ -82,8 +82,8 @@ class Sweep(BaseModel):
             if len(side) != 2:
                 raise InvalidRequest(f"A size is a side or [width, height], not {side}.")
         requests = tuple(
-            loaded.request(
-                prompt,
+            StudyRequest(
+                prompt=prompt,
                 negative_prompt=self.negative_prompt,
                 seed=seed,
                 width=width,

@@ -68,7 +68,7 @@ def points(rows: Iterable[Row]) -> list[Point]:
     """The rows by setting, method and factor, in the order in which these first come up."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((_setting(row), row.method, _factor(row)), []).append(row)
+        groups.setdefault((setting_of(row), row.method, factor_of(row)), []).append(row)
     return [_point(*key, group) for key, group in groups.items()]
 
 
@@ -118,7 +118,7 @@ def _draw(panel: Axes, points: Sequence[Point]) -> None:
             [f.middle for f in fidelity],
             xerr=_bars(speed),
             yerr=_bars(fidelity),
-            color=COLOURS[method],
+            color=COLOURS.get(method),  # variants of the grid take turns in matplotlib's own
             marker="o",
             capsize=2,
             elinewidth=0.8,
@@ -160,12 +160,14 @@ def _share(shown: int, asked: int) -> str:
     return f"{shown / asked:.0%} of {asked}" if asked else "–"
 
 
-def _setting(row: Row) -> str:
+def setting_of(row: Row) -> str:
+    """All that a row shares with others of the same panel, in words."""
     setting = f"{row.width}×{row.height}, {row.steps} steps, guidance {row.guidance_scale:g}"
     if row.repeats > 1:
         setting += f", {row.repeats} repeats"
     return setting + (f", not “{row.negative_prompt}”" if row.negative_prompt else "")
 
 
-def _factor(row: Row) -> str:
+def factor_of(row: Row) -> str:
+    """As it was asked for: one number, or one per level."""
     return ", ".join(map(str, row.factor)) if isinstance(row.factor, tuple) else str(row.factor)

@@ -23,6 +23,7 @@ class Setup(BaseModel):
     model: str
     weights: str
     """Their fingerprint: a folder keeps its name when they change."""
+    scheduler: str
     dtype: str
     attention: str
     hardware: str
@@ -40,6 +41,7 @@ class Setup(BaseModel):
         return cls(
             model=loaded.info.source,
             weights=fingerprint(loaded.pipe),
+            scheduler=loaded.info.scheduler,
             dtype=loaded.info.dtype,
             attention=loaded.info.attention,
             hardware=machine.hardware,

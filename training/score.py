@@ -24,7 +24,7 @@ from compare.classifier import Classifier, load_classifier
 from compare.clock import timed_loop
 from compare.fingerprint import fingerprint
 from compare.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
-from compare.methods import patch_of, put_on
+from compare.methods import put_on
 from compare.request import InvalidRequest, method_of
 from compare.rows import RowFolder
 from training.classifier import HELD_OUT_SEED, WEIGHTS
@@ -187,7 +187,7 @@ def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt)
         methods=(settings.method,),
     )
     with (
-        put_on(loaded.pipe, patch_of(settings.method, request)),
+        put_on(loaded.pipe, settings.method, request),
         timed_loop(loaded.pipe, loaded.device) as clock,
     ):
         picture = loaded.pipe(

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from compare import load
-from compare.load import ModelNotLoaded, attention_backends, load_pipeline
+from compare.load import ModelNotLoaded, attention_backends, load_pipeline, with_scheduler
 from tests.tiny_models import sd15_pipeline
 
 
@@ -54,6 +54,16 @@ def test_the_vocabulary_beside_a_pipeline_is_read(tiny_folder, tmp_path) -> None
     (folder / "vocabulary.json").write_text("{}")
     with pytest.raises(ModelNotLoaded, match=r"vocabulary\.json is broken"):
         load_pipeline(folder, device="cpu")
+
+
+def test_another_scheduler_takes_over_the_settings_that_it_knows(loaded) -> None:
+    usual = loaded.pipe.scheduler.config
+    other = with_scheduler(loaded, "HeunDiscreteScheduler")
+    assert other.info.scheduler == type(other.pipe.scheduler).__name__ == "HeunDiscreteScheduler"
+    assert other.pipe.scheduler.config.prediction_type == usual.prediction_type
+    for name in ("NoScheduler", "UNet2DConditionModel", "__name__"):
+        with pytest.raises(ModelNotLoaded, match="has no scheduler"):
+            with_scheduler(loaded, name)
 
 
 def test_loading_and_running_prints_nothing(tiny_folder, capfd, recwarn) -> None:

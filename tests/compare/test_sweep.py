@@ -231,6 +231,8 @@ def test_identical_pictures_are_infinitely_close_and_hide_no_others(loaded, tmp_
     plot([point, same], tmp_path / "curve.png")
 
 
-def test_the_sweep_of_the_documentation_is_valid(loaded) -> None:
-    asked = Sweep.load(PROJECT / "docs" / "sweep.toml").requests(loaded)
-    assert len(asked) == 6 * 2 * 2 * 3
+@pytest.mark.parametrize(
+    "file", sorted((PROJECT / "docs").rglob("*.toml")), ids=lambda file: str(file.relative_to(PROJECT))
+)
+def test_the_sweeps_of_the_documentation_are_valid(loaded, file) -> None:
+    assert Sweep.load(file).requests(loaded)
