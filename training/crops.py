@@ -20,7 +20,7 @@ from PIL import Image
 from training.artwork import BACKGROUNDS, THINGS, Thing, fetch_icons, render
 from training.examples import EXAMPLES
 from training.paths import WORK
-from training.scenes import caption, choose_things, draw_sheet
+from training.scenes import caption, choose_things, draw_sheet, with_unknown_words
 
 CHUNK = 1000
 HELD_OUT = 64  # the first crops are never trained on
@@ -36,7 +36,7 @@ def _draw_chunk(
         chosen = choose_things(rng, len(pictures))
         background = rng.choice(BACKGROUNDS)
         crops[i] = np.asarray(draw_sheet(rng, [pictures[c] for c in chosen], background, side, side))
-        captions.append(caption(rng, [THINGS[c] for c in chosen], background))
+        captions.append(with_unknown_words(rng, caption(rng, [THINGS[c] for c in chosen], background)))
     return crops, captions
 
 

@@ -7,6 +7,7 @@ sensible pictures of any size and shape.
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,12 @@ PITCH = 104  # px between sticker centres
 STICKER_SIDE = (76, 100)  # px, smallest and largest
 JITTER = 7  # px
 TURN = 14  # degrees
+FILLERS = (
+    "cute", "beautiful", "small", "big", "tiny", "shiny", "happy", "funny", "old", "new", "realistic",
+    "cartoon",
+    "photo", "photograph", "painting", "illustration", "masterpiece", "detailed", "quality", "style", "art",
+    "bright", "colorful", "render", "sitting", "flying", "sleeping", "forest", "street", "night", "morning",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,21 @@ def caption(rng: random.Random, things: Sequence[Thing], background: Background)
         )
     )
     return prefix + kinds + place
+
+
+def with_unknown_words(rng: random.Random, caption: str) -> str:
+    """Sometimes with a word or two that says nothing about the sheet, as strangers' prompts have them.
+
+    A model that never saw such words would take them for something.
+    """
+    words = caption.split(" ")
+    for _ in range(rng.choices((0, 1, 2), (0.8, 0.13, 0.07))[0]):
+        if rng.random() < 0.5:
+            word = rng.choice(FILLERS)
+        else:
+            word = "".join(rng.choices(string.ascii_lowercase, k=rng.randint(3, 9)))
+        words.insert(rng.randrange(len(words) + 1), word)
+    return " ".join(words)
 
 
 def choose_things(rng: random.Random, count: int) -> list[int]:
