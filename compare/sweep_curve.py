@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from compare.request import method_of
+from compare.share import Share
 from compare.sweep_rows import Row
 
 COLOURS = {"tome": "#d95f02", "todo": "#1b9e77", "todo-rotating": "#7570b3", "fewer-steps": "#666666"}
@@ -53,11 +54,11 @@ class Point:
     ssim: Spread
     high_frequency: Spread | None
     lpips: Spread | None
-    asked: int
-    """Objects and backgrounds that the prompts name, in all; 0 where nothing could read the pictures."""
-    shown: int
-    """How many of them are found."""
-    baseline_shown: int
+    shown: Share
+    """Of the objects and backgrounds that the prompts name, those that are found; 0 of 0 where nothing could
+    read the pictures."""
+    baseline_shown: Share
+    """And in Baseline's pictures."""
 
     @property
     def label(self) -> str:
@@ -85,49 +86,75 @@ def markdown(points: Sequence[Point]) -> str:
         lines.append(
             f"| {p.setting} | {p.label} | {p.factor} | {p.runs} | {p.speedup.written(2)} | "
             f"{p.flop_speedup:.2f} | {p.psnr.written(1)} | {p.ssim.written(3)} | {lpips} | {detail} | "
-            f"{_share(p.shown, p.asked)} | {_share(p.baseline_shown, p.asked)} |"
+            f"{p.shown} | {p.baseline_shown} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def plot(points: Sequence[Point], file: Path) -> None:
-    """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting."""
+    """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting.
+
+    Below each, where the pictures could be read, how much of the prompts was found in them, with 95 %
+    confidence intervals, and Baseline's share as a dashed line.
+    """
     settings = list(dict.fromkeys(point.setting for point in points))
+    draws = [_draw_psnr] + ([_draw_share] if any(point.shown.of for point in points) else [])
     columns = min(3, len(settings))
-    rows = -(-len(settings) // columns)
+    rows = -(-len(settings) // columns) * len(draws)
     figure = Figure(figsize=(5.2 * columns, 4.2 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flatten()
-    for panel, setting in zip(panels, settings, strict=False):
-        panel.axvline(1, color="#999999", linewidth=1)
-        panel.set(title=setting, xlabel="speed-up", ylabel="PSNR against Baseline, dB")
-        _draw(panel, [point for point in points if point.setting == setting])
-    for empty in panels[len(settings) :]:
-        empty.remove()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for place in range(columns * rows // len(draws)):
+        row, column = place // columns * len(draws), place % columns
+        for panel, draw in zip(panels[row : row + len(draws), column], draws, strict=True):
+            if place >= len(settings):
+                panel.remove()
+                continue
+            panel.axvline(1, color="#999999", linewidth=1)
+            panel.set(title=settings[place], xlabel="speed-up")
+            same = [point for point in points if point.setting == settings[place]]
+            for method in dict.fromkeys(point.method for point in same):
+                draw(panel, [point for point in same if point.method == method])
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
     figure.savefig(file, dpi=120)
 
 
-def _draw(panel: Axes, points: Sequence[Point]) -> None:
-    for method in dict.fromkeys(point.method for point in points):
-        line = [point for point in points if point.method == method and math.isfinite(point.psnr.middle)]
-        if not line:
-            continue
-        speed, fidelity = [p.speedup for p in line], [p.psnr for p in line]
-        panel.errorbar(
-            [s.middle for s in speed],
-            [f.middle for f in fidelity],
-            xerr=_bars(speed),
-            yerr=_bars(fidelity),
-            color=COLOURS.get(method),  # variants of the grid take turns in matplotlib's own
-            marker="o",
-            capsize=2,
-            elinewidth=0.8,
-            label=line[0].label,
-        )
-        for point in line:
-            panel.annotate(
-                point.factor, (point.speedup.middle, point.psnr.middle), (5, 5), textcoords="offset points"
-            )
+def _draw_psnr(panel: Axes, line: Sequence[Point]) -> None:
+    panel.set_ylabel("PSNR against Baseline, dB")
+    line = [point for point in line if math.isfinite(point.psnr.middle)]
+    _draw(panel, line, [point.psnr.middle for point in line], _bars([point.psnr for point in line]))
+
+
+def _draw_share(panel: Axes, line: Sequence[Point]) -> None:
+    panel.set(ylabel="of the prompt found, %", ylim=(0, 103))
+    line = [point for point in line if point.shown.of]
+    found = [100 * point.shown.value for point in line]
+    ends = [(100 * low, 100 * high) for low, high in (point.shown.interval for point in line)]
+    down = [value - low for value, (low, _) in zip(found, ends, strict=True)]
+    up = [high - value for value, (_, high) in zip(found, ends, strict=True)]
+    _draw(panel, line, found, [down, up])
+    for point in line[:1]:
+        panel.axhline(100 * point.baseline_shown.value, color="#999999", linewidth=1, linestyle="--")
+
+
+def _draw(panel: Axes, line: Sequence[Point], heights: list[float], bars: list[list[float]]) -> None:
+    if not line:
+        return
+    speed = [point.speedup for point in line]
+    panel.errorbar(
+        [s.middle for s in speed],
+        heights,
+        xerr=_bars(speed),
+        yerr=bars,
+        color=COLOURS.get(line[0].method),  # variants of the grid take turns in matplotlib's own
+        marker="o",
+        capsize=2,
+        elinewidth=0.8,
+        label=line[0].label,
+    )
+    for point, height in zip(line, heights, strict=True):
+        panel.annotate(point.factor, (point.speedup.middle, height), (5, 5), textcoords="offset points")
 
 
 def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
@@ -139,6 +166,7 @@ def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
 def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
     detail = [row.high_frequency for row in rows if row.high_frequency is not None]
     lpips = [row.lpips for row in rows if row.lpips is not None]
+    asked = sum(row.asked or 0 for row in rows)
     return Point(
         setting=setting,
         method=method,
@@ -150,14 +178,9 @@ def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point
         ssim=Spread.of(row.ssim for row in rows),
         high_frequency=Spread.of(detail) if detail else None,
         lpips=Spread.of(lpips) if lpips else None,
-        asked=sum(row.asked or 0 for row in rows),
-        shown=sum(row.shown or 0 for row in rows),
-        baseline_shown=sum(row.baseline_shown or 0 for row in rows),
+        shown=Share(hits=sum(row.shown or 0 for row in rows), of=asked),
+        baseline_shown=Share(hits=sum(row.baseline_shown or 0 for row in rows), of=asked),
     )
-
-
-def _share(shown: int, asked: int) -> str:
-    return f"{shown / asked:.0%} of {asked}" if asked else "–"
 
 
 def setting_of(row: Row) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -18,7 +17,7 @@ from statistics import median
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict
 
 from compare.classifier import Classifier, load_classifier
 from compare.clock import timed_loop
@@ -27,6 +26,7 @@ from compare.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
 from compare.methods import put_on
 from compare.request import InvalidRequest, method_of
 from compare.rows import RowFolder
+from compare.share import Share
 from training.classifier import HELD_OUT_SEED, WEIGHTS
 from training.labelled import draw_sheets
 from training.paths import SHIPPED, WORK
@@ -89,35 +89,6 @@ class Row(_Record):
     def strayed(self) -> bool:
         """There is an object that nobody asked for."""
         return not set(self.seen) <= set(self.objects)
-
-
-class Share(_Record):
-    """So many of so many, with the 95 % confidence interval."""
-
-    hits: int
-    of: int
-
-    @computed_field
-    @property
-    def value(self) -> float | None:
-        return self.hits / self.of if self.of else None
-
-    @computed_field
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's score interval, which also holds for few pictures and near 0 and 1."""
-        if not self.of:
-            return 0.0, 1.0
-        z, n, p = 1.959964, self.of, self.hits / self.of
-        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        return max(0.0, centre - half), min(1.0, centre + half)
-
-    def __str__(self) -> str:
-        if not self.of:
-            return "–"
-        low, high = self.interval
-        return f"{self.value:.0%} ({low:.0%} to {high:.0%}, n = {self.of})"
 
 
 class SizeScore(_Record):

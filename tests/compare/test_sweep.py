@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from compare import sweep as sweep_module
 from compare.cli import main
@@ -152,8 +153,11 @@ def test_where_a_network_can_read_the_pictures_it_says_what_is_left_of_the_promp
     rows = finished(reads, tmp_path, text)
     assert [row.asked for row in rows] == [2] * 8 + [0] * 8
     assert all(row.shown <= row.asked and row.baseline_shown <= row.asked for row in rows)
-    assert [point.asked for point in points(rows)] == [4] * 4
-    assert markdown(points(rows)).count("% of 4 |") == 2 * 4
+    assert [point.shown.of for point in points(rows)] == [4] * 4
+    assert markdown(points(rows)).count(", n = 4) |") == 2 * 4
+    plot(points(rows), tmp_path / "curve.png")
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert picture.height > 1.5 * picture.width  # the share of the prompt below the PSNR
     with pytest.raises(InvalidRequest, match="rows with classifier"):
         finished(loaded, tmp_path, text)
 

@@ -8,11 +8,12 @@ import pytest
 
 from compare.load import LoadedPipeline, Source, loaded_pipeline
 from compare.rows import RowFolder
+from compare.share import Share
 from tests.tiny_models import sdxl_pipeline
 from training.artwork import THINGS
 from training.crops import write_vocabulary
 from training.prompts import Prompt, fixed_prompts
-from training.score import Row, Settings, Share, draw_rows, main, summarise
+from training.score import Row, Settings, draw_rows, main, summarise
 
 SIDE = 64
 SETTINGS = Settings(
