@@ -9,18 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from compare.bench_report import BenchReport, BenchRow
+from compare.colours import COLOURS
 from compare.variants import Variant, variants
-
-COLOURS = {
-    "tome": "#d95f02",
-    "todo": "#1b9e77",
-    "todo-rotating": "#7570b3",
-    "todo-two-levels": "#1f78b4",
-    "todo-processor": "#666666",
-    "tome-limit": "#d95f02",
-    "todo-limit": "#1b9e77",
-    "todo-two-levels-limit": "#1f78b4",
-}
 
 
 def plot(report: BenchReport, file: Path) -> None:

@@ -12,11 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from compare.colours import COLOURS
 from compare.request import method_of
 from compare.share import Share
 from compare.sweep_rows import Row
-
-COLOURS = {"tome": "#d95f02", "todo": "#1b9e77", "todo-rotating": "#7570b3", "fewer-steps": "#666666"}
 
 
 @dataclass(frozen=True)
