@@ -1,4 +1,4 @@
-"""Whether the Hub would take this project as a Space, and could run it: `python -m tests.space`, before pushing."""
+"""Whether the Hub would take this project as a Space, and run it: `python -m tests.space`, before pushing."""
 
 from __future__ import annotations
 
@@ -75,14 +75,11 @@ def _of_history(project: Path) -> Iterator[str]:
     for line in sizes.splitlines():
         kind, size, id = line.split()
         if kind == "blob" and int(size) >= FILE_LIMIT and names.get(id) not in now:
-            yield f"{names.get(id, id)} had {int(size) / 1e6:.1f} MB in an earlier commit, and all are pushed."
+            yield f"{names.get(id, id)} had {int(size) / 1e6:.1f} MB in an earlier commit; all are pushed."
 
 
 def _of_the_front_matter(project: Path) -> Iterator[str]:
-    readme = project / "README.md"
-    found = (
-        re.match(r"---\n(.*?)\n---\n", readme.read_text(encoding="utf-8"), re.S) if readme.is_file() else None
-    )
+    found = re.match(r"---\n(.*?)\n---\n", _text(project / "README.md"), re.S)
     if not found:
         yield "README.md does not begin with front matter between two lines of three dashes."
         return

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,9 +40,35 @@ def test_every_requirement_is_pinned() -> None:
                 assert re.match(r"[\w.-]+(\[\w+\])?==[\d.]+(;|\s|$)", line), line
 
 
+def test_the_three_commands_that_deploy_begin_with_the_check() -> None:
+    check, create, push = commands("Put it online")
+    assert check == ".venv/bin/python -m tests.space"
+    assert create.startswith(".venv/bin/hf repos create OWNER/NAME --type space")
+    assert push.startswith("git push")
+
+
 def test_every_file_that_the_readme_shows_is_there() -> None:
     shown = re.findall(r"\]\((?!https?://)([^)#]+)\)", README) + re.findall(
         r"`((?:assets|docs)/[\w./-]+)`", README
     )
     assert shown
     assert [name for name in shown if not (PROJECT / name).exists()] == []
+
+
+def test_the_container_has_all_that_the_page_needs(tmp_path: Path) -> None:
+    """As far as this goes without building it: a folder with only what it copies, the rest is not there."""
+    lines = (PROJECT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        if line.startswith("COPY "):
+            *sources, target = line.split()[1:]
+            for source in sources:
+                if (PROJECT / source).is_dir():
+                    shutil.copytree(PROJECT / source, tmp_path / target, dirs_exist_ok=True)
+                else:
+                    shutil.copy(PROJECT / source, tmp_path / target)
+    loads = "import app, compare; app.Page(compare.load_pipeline(device='cpu'), app._example())"
+    subprocess.run([sys.executable, "-B", "-c", loads], cwd=tmp_path, check=True)
+    ignored = (PROJECT / ".dockerignore").read_text().splitlines()
+    for line in lines:
+        if line.startswith("COPY "):
+            assert all(f"!{source}" in ignored for source in line.split()[1:-1]), line
