@@ -37,12 +37,12 @@ from compare import (
     Waiting,
     load_pipeline,
     method_of,
-    run,
     script_for,
 )
 from compare.environment import environment
 from compare.request import SEEDS, SIZE_MULTIPLE
 from page import answer, cards
+from page.gpu import runner
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 METHODS_AT_FIRST = ["baseline", "tome", "todo"]
@@ -74,6 +74,7 @@ class Page:
 
     def __init__(self, loaded: LoadedPipeline, example: Comparison | None) -> None:
         self.loaded, self.example = loaded, example
+        self.run = runner(loaded)
         with gr.Blocks(
             title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)
         ) as self.blocks:
@@ -269,7 +270,7 @@ class Page:
         session.stop = threading.Event()
         yield self._begin(request)
         try:
-            with closing(run(self.loaded, request, session.stop)) as events:
+            with closing(self.run(request, session.stop)) as events:
                 for event in events:
                     if isinstance(event, (Finished, Stopped)):
                         session.stop = None
@@ -460,7 +461,7 @@ class Page:
             request = _request(
                 prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods, repeats
             )
-            with closing(run(self.loaded, request)) as events:
+            with closing(self.run(request)) as events:
                 for event in events:
                     if isinstance(event, Finished):
                         yield answer.gallery(event.comparison), answer.report(event.comparison)
@@ -578,8 +579,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="taken or fail (default: the first free one from 7860)",
     )  # fmt: skip
     parser.add_argument(
-        "--host", default=given("GRADIO_SERVER_NAME") or "127.0.0.1",
-        help="address to listen on; 0.0.0.0 is every one (default: this machine only)",
+        "--host", default=given("GRADIO_SERVER_NAME") or ("0.0.0.0" if given("SPACE_ID") else "127.0.0.1"),
+        help="address to listen on; 0.0.0.0 is every one (default: this machine only, every one in a Space)",
     )  # fmt: skip
     parser.add_argument(
         "--share", action="store_true", default=given("GRADIO_SHARE", "").lower() in ("1", "true"),
@@ -596,6 +597,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModelNotLoaded as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if loaded.fallback:
+        print(f"note: {loaded.fallback}", file=sys.stderr)
     blocks = Page(loaded, _example()).blocks
     try:
         with redirect_stdout(io.StringIO()):  # `quiet` does not reach what it says of MCP

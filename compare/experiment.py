@@ -38,6 +38,7 @@ from compare.planning import fewer_steps_plan, plan_summary
 from compare.preview import has_preview, preview
 from compare.report import Comparison, PlanSummary, Result, Scores, Times
 from compare.request import SIZE_MULTIPLE, SIZES, Request
+from compare.tiles import tiled_where_large
 from todo_patch import ToDo, ToMe
 
 # Two runs on one machine would disturb each other's times even on two models.
@@ -153,7 +154,7 @@ class _Experiment:
     def work(self) -> None:
         """Take the turn, run, and tell the end once the model is free again."""
         try:
-            with self._turn(), torch.no_grad():
+            with self._turn(), torch.no_grad(), tiled_where_large(self.pipe.vae, self.request):
                 self._compare()
             last = Finished(self._comparison())
         except _StopRequested:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,20 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.utils import are_progress_bars_disabled
 
+from compare.not_loaded import ModelNotLoaded, came_from_the_hub, first_line, told_of
 from compare.report import ModelInfo
 from compare.request import SIZE_MULTIPLE, SIZES, Request
+from compare.single_file import XL, SingleFile
 from compare.vocabulary import Vocabulary
 
 CLASSIFIER = "classifier.safetensors"
 BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "mini-sdxl"
 PIPELINES = {kind.__name__: kind for kind in (StableDiffusionXLPipeline, StableDiffusionPipeline)}
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-class ModelNotLoaded(RuntimeError):
-    """A model is missing, broken or of the wrong kind. `str(error)` says where it was looked for."""
+LIBRARIES = {"diffusers", "transformers", "stable_diffusion"}  # the last has the safety checker
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,18 @@ class Source:
     variant: str | None = None
     vae: str | None = None
     vae_revision: str | None = None
+    config: str | None = None
+    """For a single file, the repository whose configuration it was given; `revision` is that repository's."""
+    scheduler_changes: Mapping[str, str | bool] = field(default_factory=dict)
+    """Where a single file asks for another schedule than that configuration."""
+    remark: str | None = None
+    """A sentence on what had to be assumed of a single file."""
 
 
 SDXL = Source(
-    place="stabilityai/stable-diffusion-xl-base-1.0",
+    place=XL.config,
     name="Stable Diffusion XL 1.0",
-    revision="462165984030d82259a11f4367a4eed129e94a7b",
+    revision=XL.revision,
     variant="fp16",
     vae="madebyollin/sdxl-vae-fp16-fix",  # the model's own overflows in float16
     vae_revision="207b116dae70ace3637169f1ddd2434b91b3a8cd",
@@ -96,6 +101,8 @@ class LoadedPipeline:
     """Weights of a network that reads this model's pictures (`compare.classifier`), where there is one."""
     fallback: str | None = None
     """A sentence, where another model than the default had to be taken."""
+    remark: str | None = None
+    """A sentence, where something had to be assumed of the model."""
 
     def request(self, prompt: str, **changes: Any) -> Request:
         """A `Request` with this model's size, steps and guidance, except for the fields given.
@@ -120,9 +127,10 @@ def load_pipeline(
     """Load a text-to-image pipeline of the Stable Diffusion or Stable Diffusion XL kind.
 
     Args:
-        model: a pipeline folder, a single `.safetensors` file, or a repository on the Hub. By default SDXL
-            where there is a CUDA device, and the bundled model where there is none or the Hub cannot be
-            reached (`fallback` then says so). Only safetensors are read; no code from a repository is run.
+        model: a pipeline folder, a single `.safetensors` file in the layout of the original authors, or a
+            repository on the Hub, also as `owner/name@revision`. By default SDXL where there is a CUDA
+            device, and the bundled model where there is none or SDXL cannot be had (`fallback` then says
+            why). Only safetensors are read; no code from a repository is run.
         device: by default CUDA, or else the CPU.
         dtype: by default float32 on a CPU and float16 elsewhere.
         attention: one of `attention_backends(device)`.
@@ -134,15 +142,13 @@ def load_pipeline(
     source = _source(model) if model is not None else _default_source(device)
     fallback = None
     try:
-        pipe = _load(source, dtype)
+        pipe, source = _load(source, device, dtype)
     except ModelNotLoaded as error:
         if model is not None or source is not SDXL:
             raise
         fallback = f"The small bundled model is running instead of {SDXL.name}: {error}"
-        source = _bundled()
-        pipe = _load(source, dtype)
-    with on_device(device):
-        pipe.to(device)
+    if fallback:  # outside of `except`, which would keep the frames of the error, and what they loaded
+        pipe, source = _load(_bundled(), device, dtype)
     if attention == "xformers":
         pipe.enable_xformers_memory_efficient_attention()
     return loaded_pipeline(pipe, source, attention, fallback)
@@ -161,6 +167,8 @@ def loaded_pipeline(
         variant=source.variant,
         vae=source.vae,
         vae_revision=source.vae_revision,
+        config=source.config,
+        scheduler_changes=dict(source.scheduler_changes),
         pipeline=type(pipe).__name__,
         scheduler=type(pipe.scheduler).__name__,
         unet_parameters=sum(weight.numel() for weight in pipe.unet.parameters()),
@@ -179,6 +187,7 @@ def loaded_pipeline(
         vocabulary=vocabulary,
         classifier_file=classifier if classifier.is_file() else None,
         fallback=fallback,
+        remark=source.remark,
     )
 
 
@@ -204,7 +213,7 @@ def placement(
         ModelNotLoaded: it is not a device, or this kind of attention does not run on it.
     """
     device = _device(device)
-    if attention not in attention_backends(device):
+    if attention != "sdpa" and attention not in attention_backends(device):
         there_is = ", ".join(attention_backends(device))
         raise ModelNotLoaded(f"Attention by {attention!r} does not run on {device}; there is {there_is}.")
     return device, dtype or (torch.float32 if device.type == "cpu" else torch.float16)
@@ -217,10 +226,10 @@ def on_device(device: torch.device) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise ModelNotLoaded(
-            f"The model does not fit into the memory of {device}: try --device cpu."
+            f"The model does not fit into the memory of {device}: try a smaller one, or --device cpu."
         ) from error
     except (RuntimeError, AssertionError) as error:  # PyTorch asserts that it was built for the device
-        raise ModelNotLoaded(f"There is no {device} here: {_first_line(error)}") from error
+        raise ModelNotLoaded(f"There is no {device} here: {first_line(error)}") from error
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -261,72 +270,121 @@ def _source(model: str | Path) -> Source:
         if not path.is_file():
             raise ModelNotLoaded(f"There is no file {text}.")
         return Source(place=text, name=path.stem)
-    if re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", text):
-        return Source(place=text, name=text.split("/")[1])
+    if found := re.fullmatch(r"(\w[\w.-]*/(\w[\w.-]*))(?:@([\w./-]+))?", text):
+        place, name, revision = found.groups()
+        return Source(place=place, name=name, revision=revision)
     raise ModelNotLoaded(
         f"There is no model {text}: it is neither a folder nor a .safetensors file here, nor a repository on "
         "the Hub, whose names look like owner/name."
     )
 
 
-def _load(source: Source, dtype: torch.dtype) -> DiffusionPipeline:
-    place = source.place
-    try:
-        if Path(place).is_file():
-            with _quiet(local=True):
-                return _load_file(place, dtype)
-        options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
-        with _quiet(local=Path(place).is_dir()):
-            index = DiffusionPipeline.load_config(place, revision=source.revision)
-            kind = PIPELINES.get(index.get("_class_name"))
-            if kind is None:
-                raise ModelNotLoaded(
-                    f"{place} is a {index.get('_class_name')}; this works with {' and '.join(PIPELINES)}."
-                )
-            if source.vae:
-                options["vae"] = AutoencoderKL.from_pretrained(
-                    source.vae, revision=source.vae_revision, **options
-                )
-            return kind.from_pretrained(place, revision=source.revision, variant=source.variant, **options)
-    except ModelNotLoaded:
-        raise
-    except (
-        Exception
-    ) as error:  # every layer below has its own: hub, safetensors, JSON, shapes that do not fit
-        raise ModelNotLoaded(_what_went_wrong(source, error)) from error
+def _load(source: Source, device: torch.device, dtype: torch.dtype) -> tuple[DiffusionPipeline, Source]:
+    """The pipeline on its device, and the source with all that was found out about it."""
+    load = _load_file if Path(source.place).is_file() else _load_pipeline
+    pipe, source = load(source, dtype)
+    with on_device(device):
+        pipe.to(device)
+    return pipe, source
 
 
-def _load_file(place: str, dtype: torch.dtype) -> DiffusionPipeline:
-    from safetensors import safe_open
-
-    with safe_open(place, framework="pt") as weights:
-        xl = any(name.startswith("conditioner.embedders.1.") for name in weights.keys())  # noqa: SIM118
-    kind = StableDiffusionXLPipeline if xl else StableDiffusionPipeline
-    return kind.from_single_file(place, dtype=dtype)
-
-
-def _what_went_wrong(source: Source, error: Exception) -> str:
-    if Path(source.place).is_file() and _is_of_the_hub(error):
-        return (
-            f"{source.place} needs the configuration of its pipeline, which is not in the local cache, and "
-            f"the Hub did not give it ({_first_line(error)}) Connect once, or name a pipeline folder."
-        )
-    if Path(source.place).exists():
-        return f"{_shown(source.place)} could not be loaded, it seems broken: {_first_line(error)}"
-    return (
-        f"{source.place} could not be fetched: it is not in the local cache, and the Hub did not give it "
-        f"({_first_line(error)}) Check the name and the connection, or name a folder on this machine."
+def _load_file(source: Source, dtype: torch.dtype) -> tuple[DiffusionPipeline, Source]:
+    with _quiet(local=True), told_of(source.place):
+        file = SingleFile.read(Path(source.place))
+        # What the Hub answers is about the repository of the configuration, not about the file.
+        with _told_of_config(file):
+            pipe = file.load(dtype)
+    return pipe, replace(
+        source,
+        config=file.family.config,
+        revision=file.family.revision,
+        scheduler_changes=file.scheduler_changes,
+        remark=file.remark,
     )
 
 
-def _is_of_the_hub(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, came from the Hub's client or from the connection to it."""
-    of_the_hub = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError)
-    while error is not None:
-        if isinstance(error, of_the_hub):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+@contextmanager
+def _told_of_config(file: SingleFile) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not came_from_the_hub(error):
+            raise
+        family = file.family
+        try:
+            with told_of(family.config, family.revision):
+                raise
+        except ModelNotLoaded as reason:
+            raise ModelNotLoaded(
+                f"{file.path} needs the configuration of {family.name}, which it does not carry. {reason}"
+            ) from error
+
+
+def _load_pipeline(source: Source, dtype: torch.dtype) -> tuple[DiffusionPipeline, Source]:
+    place, local = source.place, Path(source.place).is_dir()
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    with _quiet(local):
+        with told_of(place, source.revision):
+            index = DiffusionPipeline.load_config(place, revision=source.revision)
+            kind = _kind(place, index)
+            if not local:
+                source = replace(source, revision=_commit(source))
+        if source.vae:
+            with told_of(source.vae, source.vae_revision):
+                options["vae"] = AutoencoderKL.from_pretrained(
+                    source.vae, revision=source.vae_revision, **options
+                )
+        with told_of(place, source.revision):
+            return _from_pretrained(kind, source, options)
+
+
+def _kind(place: str, index: Mapping[str, Any]) -> type[DiffusionPipeline]:
+    """The class of a pipeline, where all its parts are of libraries that are installed anyway."""
+    name = index.get("_class_name")
+    if not isinstance(name, str) or name not in PIPELINES:
+        raise ModelNotLoaded(f"{place} is a {name}; this works with {' and '.join(PIPELINES)}.")
+    for part, home in index.items():
+        if isinstance(home, (list, tuple)) and home and home[0] is not None and home[0] not in LIBRARIES:
+            raise ModelNotLoaded(
+                f"{place} brings code of its own for its {part} ({home[0]}), and such code is never run."
+            )
+    return PIPELINES[name]
+
+
+def _commit(source: Source) -> str | None:
+    """The commit behind a branch or tag: what is loaded next is of the same, and the report can name it."""
+    index = try_to_load_from_cache(source.place, "model_index.json", revision=source.revision)
+    return Path(index).parent.name if isinstance(index, str) else source.revision
+
+
+def _from_pretrained(
+    kind: type[DiffusionPipeline], source: Source, options: Mapping[str, Any]
+) -> tuple[DiffusionPipeline, Source]:
+    """Weights in half precision have a name of their own; many models have only these, or only the others."""
+
+    def load(variant: str | None) -> tuple[DiffusionPipeline, Source]:
+        pipe = kind.from_pretrained(source.place, revision=source.revision, variant=variant, **options)
+        return pipe, replace(source, variant=variant)
+
+    if source.variant:
+        return load(source.variant)
+    preferred, other = ("fp16", None) if options["dtype"] == torch.float16 else (None, "fp16")
+    failed: list[Exception] = []
+    for variant in (preferred, other):
+        with _kept(failed):
+            return load(variant)
+    raise failed[0 if preferred is None else 1]  # what is said of the plain name is the clearer
+
+
+@contextmanager
+def _kept(errors: list[Exception]) -> Iterator[None]:
+    """Keep what says that a file is not there, or not right; the Hub's own answers go on."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if came_from_the_hub(error):
+            raise
+        errors.append(error)
 
 
 @contextmanager
@@ -368,7 +426,7 @@ def _vocabulary(folder: Path) -> Vocabulary | None:
     try:
         return Vocabulary.load(file)
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelNotLoaded(f"{_shown(str(file))} is broken: {_first_line(error)}") from error
+        raise ModelNotLoaded(f"{_shown(str(file))} is broken: {first_line(error)}") from error
 
 
 def _defaults(pipe: DiffusionPipeline, source: Source) -> Defaults:
@@ -390,9 +448,3 @@ def _shown(place: str) -> str:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    line = lines[0] if lines else type(error).__name__
-    return (line if len(line) <= 200 else line[:199] + "…").rstrip(".") + "."

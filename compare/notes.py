@@ -10,6 +10,7 @@ from diffusers import DiffusionPipeline
 from compare.load import LoadedPipeline
 from compare.report import PlanSummary
 from compare.request import Request
+from compare.tiles import is_tiled
 
 MEASURABLE = 0.05  # seconds; shorter steps are uneven on any machine
 UNEVEN = 2
@@ -25,6 +26,7 @@ def notes_on(loaded: LoadedPipeline, request: Request, plans: Mapping[str, PlanS
         *_on_tokens(plans),
         *_on_the_gain(request, plans),
         *_on_methods(request),
+        *_on_decoding(request),
     )
 
 
@@ -46,6 +48,8 @@ def note_on_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
 def _on_the_model(loaded: LoadedPipeline) -> Iterator[str]:
     if loaded.fallback:
         yield loaded.fallback
+    if loaded.remark:
+        yield loaded.remark
 
 
 def _on_prompts(loaded: LoadedPipeline, request: Request) -> Iterator[str]:
@@ -112,3 +116,11 @@ def _on_the_gain(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator
 def _on_methods(request: Request) -> Iterator[str]:
     if "baseline" not in request.methods:
         yield "Without Baseline there is nothing to compare with: no speed-ups and no scores."
+
+
+def _on_decoding(request: Request) -> Iterator[str]:
+    if is_tiled(request):
+        yield (
+            f"At {request.width}×{request.height} every picture is decoded in overlapping tiles, which keeps "
+            "memory small and can shift colours a little between them; all methods alike."
+        )

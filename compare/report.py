@@ -121,6 +121,10 @@ class ModelInfo(_Record):
     vae: str | None = None
     """The repository of the VAE, where it is not the model's own."""
     vae_revision: str | None = None
+    config: str | None = None
+    """The repository that a single file had its configuration from, at `revision`."""
+    scheduler_changes: dict[str, bool | str] = {}
+    """What the schedule of a single file changes in that configuration."""
     pipeline: str
     """Class name in diffusers."""
     scheduler: str

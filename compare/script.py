@@ -9,6 +9,7 @@ from pathlib import Path
 from compare.methods import patch_of
 from compare.report import ModelInfo
 from compare.request import Request
+from compare.tiles import is_tiled
 from todo_patch import ToDo, ToMe
 
 
@@ -42,6 +43,7 @@ def script_for(request: Request, method: str, model: ModelInfo, steps: int | Non
         *_imports(model, patch),
         "",
         *_loading(model),
+        *(["pipe.vae.enable_tiling()"] if is_tiled(request) else []),
         "",
         *call,
         f'image.save("{method}.png")',
@@ -59,9 +61,17 @@ def _imports(model: ModelInfo, patch: ToDo | ToMe | None) -> list[str]:
 
 def _loading(model: ModelInfo) -> list[str]:
     if Path(model.source).suffix == ".safetensors":
-        lines = [
-            f"pipe = {model.pipeline}.from_single_file({_quoted(model.source)}, dtype=torch.{model.dtype})"
-        ]
+        given = [f"config={_quoted(model.config)}"] if model.config else []
+        given += [f"revision={_quoted(model.revision)}"] if model.revision else []
+        lines = _spread(
+            f"pipe = {model.pipeline}.from_single_file",
+            [_quoted(model.source), *given, f"dtype=torch.{model.dtype}"],
+        )
+        if model.scheduler_changes:
+            changes = [f"{name}={value!r}" for name, value in model.scheduler_changes.items()]
+            lines += _spread(
+                "pipe.scheduler = type(pipe.scheduler).from_config", ["pipe.scheduler.config", *changes]
+            )
     else:
         options = [f"dtype=torch.{model.dtype}", "use_safetensors=True"]
         pins = [f"revision={_quoted(model.revision)}"] if model.revision else []

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-SPACES_LIMIT = 9_000_000  # bytes; Spaces refuse plain git files of 10 MB
 
 
 def section(heading: str) -> str:
@@ -27,24 +27,6 @@ def commands(heading: str) -> list[str]:
     ]
 
 
-def tracked_files() -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
-    if listed.returncode:
-        pytest.skip("this copy of the project is not a git repository")
-    return [PROJECT / name for name in listed.stdout.split("\0") if name]
-
-
-def test_a_space_gets_the_gradio_that_is_pinned() -> None:
-    front_matter = yaml.safe_load(README.split("---\n")[1])
-    pin = re.search(r"^gradio\[mcp\]==(\S+)$", (PROJECT / "requirements.txt").read_text(), re.M).group(1)
-    assert front_matter["sdk"] == "gradio"
-    assert front_matter["sdk_version"] == pin
-    assert (PROJECT / front_matter["app_file"]).is_file()
-    assert len(front_matter["short_description"]) <= 60  # the Hub refuses more
-
-
 @pytest.mark.parametrize("heading", ["Run it", "Test it"])
 def test_one_command_line_does_it_all(heading: str) -> None:
     (command,) = commands(heading)
@@ -58,9 +40,11 @@ def test_every_requirement_is_pinned() -> None:
                 assert re.match(r"[\w.-]+(\[\w+\])?==[\d.]+(;|\s|$)", line), line
 
 
-def test_every_file_is_small_enough_for_a_space() -> None:
-    too_large = [str(file) for file in tracked_files() if file.stat().st_size > SPACES_LIMIT]
-    assert too_large == []
+def test_the_three_commands_that_deploy_begin_with_the_check() -> None:
+    check, create, push = commands("Put it online")
+    assert check == ".venv/bin/python -m tests.space"
+    assert create.startswith(".venv/bin/hf repos create OWNER/NAME --type space")
+    assert push.startswith("git push")
 
 
 def test_every_file_that_the_readme_shows_is_there() -> None:
@@ -69,3 +53,22 @@ def test_every_file_that_the_readme_shows_is_there() -> None:
     )
     assert shown
     assert [name for name in shown if not (PROJECT / name).exists()] == []
+
+
+def test_the_container_has_all_that_the_page_needs(tmp_path: Path) -> None:
+    """As far as this goes without building it: a folder with only what it copies, the rest is not there."""
+    lines = (PROJECT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        if line.startswith("COPY "):
+            *sources, target = line.split()[1:]
+            for source in sources:
+                if (PROJECT / source).is_dir():
+                    shutil.copytree(PROJECT / source, tmp_path / target, dirs_exist_ok=True)
+                else:
+                    shutil.copy(PROJECT / source, tmp_path / target)
+    loads = "import app, compare; app.Page(compare.load_pipeline(device='cpu'), app._example())"
+    subprocess.run([sys.executable, "-B", "-c", loads], cwd=tmp_path, check=True)
+    ignored = (PROJECT / ".dockerignore").read_text().splitlines()
+    for line in lines:
+        if line.startswith("COPY "):
+            assert all(f"!{source}" in ignored for source in line.split()[1:-1]), line

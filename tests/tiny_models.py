@@ -75,8 +75,8 @@ def sdxl_pipeline(seed: int = 0, **unet_config: Any) -> StableDiffusionXLPipelin
     """A complete SDXL pipeline (Euler, two text encoders, VAE of factor 8) with the weights of `seed`."""
     pipe = StableDiffusionXLPipeline(
         vae=vae(seed),
-        text_encoder=_text_encoder(CLIPTextModel, seed),
-        text_encoder_2=_text_encoder(CLIPTextModelWithProjection, seed + 1),
+        text_encoder=text_encoder(CLIPTextModel, seed),
+        text_encoder_2=text_encoder(CLIPTextModelWithProjection, seed + 1),
         tokenizer=tokenizer(),
         tokenizer_2=tokenizer(),
         unet=sdxl_unet(seed, **unet_config),
@@ -93,7 +93,7 @@ def sd15_pipeline(seed: int = 0, **unet_config: Any) -> StableDiffusionPipeline:
     """A complete Stable Diffusion 1.5 pipeline (DDIM, no safety checker) with the weights of `seed`."""
     pipe = StableDiffusionPipeline(
         vae=vae(seed),
-        text_encoder=_text_encoder(CLIPTextModel, seed),
+        text_encoder=text_encoder(CLIPTextModel, seed),
         tokenizer=tokenizer(),
         unet=sd15_unet(seed, **unet_config),
         scheduler=DDIMScheduler(
@@ -174,12 +174,13 @@ def _unet(seed: int, config: dict[str, Any]) -> UNet2DConditionModel:
     return model.eval()
 
 
-def _text_encoder(model_class: type, seed: int) -> Any:
+def text_encoder(model_class: type, seed: int = 0, width: int = TEXT_WIDTH) -> Any:
+    """A text encoder of two layers for `tokenizer()`, of transformers' CLIP classes."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer()),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=2 * TEXT_WIDTH,
-        projection_dim=TEXT_WIDTH,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        projection_dim=width,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=PROMPT_TOKENS,

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants, hf_api
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
 from compare.load import LoadedPipeline, Source, loaded_pipeline
 from compare.request import Request
+from tests.hub import Hub, hub_on_this_machine
 from tests.tiny_models import sdxl_pipeline
 
 SIDE, STEPS = 64, 3
@@ -58,3 +60,21 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-sdxl"
     sdxl_pipeline().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
+    """The Hub, empty, and an empty cache."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # its client waits longer before each retry
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with hub_on_this_machine() as hub:
+        connect(monkeypatch, hub.address)
+        yield hub
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(hf_api.api, "endpoint", address)

@@ -1,0 +1,41 @@
+# The page, as a user that may write nothing but its own home and /tmp.
+#   docker build -t todo-tome .                     with a GPU
+#   docker build -t todo-tome --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .     without one
+FROM python:3.11-slim
+
+# PyPI's torch has CUDA in it; the index of CPU builds is many times smaller.
+ARG TORCH_INDEX=""
+
+RUN useradd --create-home --uid 1000 page
+WORKDIR /page
+
+# Before the code: it changes often, and these are gigabytes.
+COPY requirements.txt ./
+RUN if [ -n "$TORCH_INDEX" ]; then \
+      pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)"; \
+    fi \
+    && pip install --no-cache-dir -r requirements.txt
+
+COPY LICENSE app.py ./
+COPY assets/ assets/
+COPY todo_patch/ todo_patch/
+COPY compare/ compare/
+COPY page/ page/
+
+USER page
+ENV GRADIO_SERVER_NAME=0.0.0.0 \
+    GRADIO_SERVER_PORT=7860 \
+    HF_HOME=/home/page/.cache/huggingface \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+# Weights from the Hub outlive the container where this is a volume.
+RUN mkdir -p /home/page/.cache/huggingface
+VOLUME /home/page/.cache/huggingface
+
+EXPOSE 7860
+# The first start fetches 7 GB where there is a GPU.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20m --retries=3 \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:7860/healthz', timeout=8)"]
+
+ENTRYPOINT ["python", "app.py"]

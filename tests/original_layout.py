@@ -1,0 +1,131 @@
+"""Pipelines as single files, with the tensor names of the original authors' code instead of diffusers'."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
+
+Tensors = dict[str, torch.Tensor]
+
+RESNET = {
+    "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0", "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
+}  # fmt: skip
+UNET = {
+    "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
+    "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
+}  # fmt: skip
+VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+OPEN_CLIP = {
+    "layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+}  # fmt: skip
+
+
+def save_single_file(pipe: DiffusionPipeline, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Save Stable Diffusion 1.5 or XL, with their text encoders in CLIP's and OpenCLIP's layout."""
+    first = "conditioner.embedders.0" if hasattr(pipe, "text_encoder_2") else "cond_stage_model"
+    tensors = _clip(pipe.text_encoder.state_dict(), f"{first}.transformer.text_model.")
+    if hasattr(pipe, "text_encoder_2"):
+        tensors |= _open_clip(pipe.text_encoder_2.state_dict(), "conditioner.embedders.1.model.")
+    _save(pipe, tensors, path, metadata)
+
+
+def save_single_file_v2(pipe: DiffusionPipeline, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Save Stable Diffusion 2, whose only text encoder is OpenCLIP's."""
+    _save(pipe, _open_clip(pipe.text_encoder.state_dict(), "cond_stage_model.model."), path, metadata)
+
+
+def _save(pipe: DiffusionPipeline, tensors: Tensors, path: Path, metadata: dict[str, str] | None) -> None:
+    tensors |= {f"model.diffusion_model.{name}": value for name, value in _unet(pipe.unet).items()}
+    tensors |= {f"first_stage_model.{name}": value for name, value in _vae(pipe.vae).items()}
+    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, path, metadata)
+
+
+def _unet(unet: UNet2DConditionModel) -> Tensors:
+    layers = unet.config.layers_per_block
+    return {_unet_name(name, layers): value for name, value in unet.state_dict().items()}
+
+
+def _unet_name(name: str, layers: int) -> str:
+    for ours, theirs in UNET.items():
+        if name.startswith(f"{ours}."):
+            return name.replace(ours, theirs)
+    side, _, rest = name.partition(".")
+    if side == "mid_block":
+        part, index, inner = re.fullmatch(r"(\w+)\.(\d+)\.(.*)", rest).groups()
+        return f"middle_block.{2 * int(index) if part == 'resnets' else 1}.{_resnet(part, inner)}"
+    block, part, index, inner = re.fullmatch(r"(\d+)\.(\w+)\.(\d+)\.(.*)", rest).groups()
+    first = int(block) * (layers + 1)
+    if part == "downsamplers":
+        return f"input_blocks.{first + layers + 1}.0.{inner.replace('conv', 'op')}"
+    if part == "upsamplers":  # the place is 1 in a block without attention, and diffusers takes either
+        return f"output_blocks.{first + layers}.2.{inner}"
+    row = (
+        f"input_blocks.{1 + first + int(index)}"
+        if side == "down_blocks"
+        else f"output_blocks.{first + int(index)}"
+    )
+    return f"{row}.{0 if part == 'resnets' else 1}.{_resnet(part, inner)}"
+
+
+def _resnet(part: str, inner: str) -> str:
+    layer, _, rest = inner.partition(".")
+    return f"{RESNET[layer]}.{rest}" if part == "resnets" else inner
+
+
+def _vae(vae: AutoencoderKL) -> Tensors:
+    blocks = len(vae.config.block_out_channels)
+    renamed = {}
+    for name, value in vae.state_dict().items():
+        new = _vae_name(name, blocks)
+        is_1x1 = re.search(r"mid\.attn_1\.(q|k|v|proj_out)\.weight$", new)
+        renamed[new] = value[..., None, None] if is_1x1 else value
+    return renamed
+
+
+def _vae_name(name: str, blocks: int) -> str:
+    name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
+    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
+    if "mid_block.attentions.0" in name:
+        name = name.replace("mid_block.attentions.0", "mid.attn_1")
+        for ours, theirs in VAE_ATTENTION.items():
+            name = name.replace(f".{ours}.", f".{theirs}.")
+    name = re.sub(r"down_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2", name)
+    name = re.sub(r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample", name)
+    name = re.sub(
+        r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"up.{blocks - 1 - int(m[1])}.block.{m[2]}", name
+    )
+    return re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{blocks - 1 - int(m[1])}.upsample", name)
+
+
+def _clip(tensors: Tensors, prefix: str) -> Tensors:
+    return {prefix + name.removeprefix("text_model."): value for name, value in tensors.items()}
+
+
+def _open_clip(tensors: Tensors, prefix: str) -> Tensors:
+    renamed = {}
+    tensors = {name.removeprefix("text_model."): value for name, value in tensors.items()}
+    for name, value in tensors.items():
+        if name == "embeddings.position_embedding.weight":
+            renamed["positional_embedding"] = value
+        elif name == "embeddings.token_embedding.weight":
+            renamed["token_embedding.weight"] = value
+        elif name == "text_projection.weight":
+            renamed["text_projection"] = value.T
+        elif name.startswith("final_layer_norm."):
+            renamed[name.replace("final_layer_norm", "ln_final")] = value
+        elif "self_attn.q_proj" in name:  # the three are one matrix there
+            three = [tensors[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
+            new = name.replace("self_attn.q_proj.", "attn.in_proj_")
+            renamed[new.replace("encoder.layers", "transformer.resblocks")] = torch.cat(three)
+        elif "encoder.layers" in name and "k_proj" not in name and "v_proj" not in name:
+            for ours, theirs in OPEN_CLIP.items():
+                name = name.replace(ours, theirs)
+            renamed[name.replace("encoder.layers", "transformer.resblocks")] = value
+    return {prefix + name: value for name, value in renamed.items()}
