@@ -567,7 +567,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     given = os.environ.get
     parser.add_argument(
         "--model", default=given("TODO_MODEL") or None,
-        help="a pipeline folder, a .safetensors file or a repository on the Hub (default: by device)",
+        help="a folder, a .safetensors file or owner/name[@revision] on the Hub (default: by device)",
     )  # fmt: skip
     parser.add_argument(
         "--device",

@@ -157,7 +157,7 @@ def _add_architecture(command: argparse.ArgumentParser) -> None:
 def _add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model",
-        help="a pipeline folder, a .safetensors file or a repository on the Hub (default: by device)",
+        help="a folder, a .safetensors file or owner/name[@revision] on the Hub (default: by device)",
     )
     command.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     command.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], help="default: by device")
