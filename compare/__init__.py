@@ -32,7 +32,7 @@ _HOME = {
     "compare.load": (
         "Defaults", "LoadedPipeline", "ModelNotLoaded", "Vocabulary", "attention_backends", "load_pipeline",
     ),
-    "compare.experiment": ("OutOfMemory", "RunFailed", "prepare", "run"),
+    "compare.experiment": ("OutOfMemory", "RunFailed", "TooManyWaiting", "in_line", "prepare", "run"),
     "compare.script": ("script_for",),
     "compare.sheet": ("contact_sheet",),
 }  # fmt: skip

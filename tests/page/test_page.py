@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 from html import escape
 
+import fastapi
+import gradio as gr
 import pytest
+from PIL import Image, ImageChops
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
-from app import BROKEN, Page, Session
+from app import Page, Session
 from compare.load import LoadedPipeline, Source, loaded_pipeline
 from compare.report import Comparison
+from page.limits import Limits
+from page.runs import BROKEN
 from tests.tiny_models import sdxl_pipeline
 
 # In the order of the page: negative prompt, width, height, steps, guidance, seed, factor, methods, repeats.
@@ -25,16 +30,26 @@ def loaded() -> LoadedPipeline:
 
 @pytest.fixture(scope="module")
 def page(loaded) -> Page:
-    return Page(loaded, example=None)
+    return Page(loaded, example=None, limits=Limits(per_minute=1000))
+
+
+def from_here() -> gr.Request:
+    """The HTTP request of a visitor on this machine."""
+    return gr.Request(fastapi.Request({"type": "http", "client": ("127.0.0.1", 1), "headers": []}))
 
 
 def updates(page: Page, session: Session, *settings: object) -> list[dict]:
-    return list(page.compare_on_page(session, "a fox", *settings))
+    return list(page.compare_on_page(session, from_here(), "a fox", *settings))
 
 
 def compared(page: Page, session: Session) -> Comparison:
     updates(page, session, *SMALL)
     return session.comparison
+
+
+def same_picture(file: str, image: Image.Image) -> bool:
+    with Image.open(file) as picture:
+        return ImageChops.difference(picture, image).getbbox() is None
 
 
 def test_a_finished_run_is_the_sessions_and_frees_the_buttons(page) -> None:
@@ -62,7 +77,7 @@ def test_what_only_the_model_refuses_brings_the_last_comparison_back(page) -> No
     assert session.comparison is before
     assert last[page.compare_button]["interactive"]
     for result in before.results:
-        assert last[page.pictures[result.method]]["value"] is result.image
+        assert same_picture(last[page.pictures[result.method]]["value"], result.image)
         assert f"{result.times.seconds:.2f} s" in last[page.cards[result.method]]
 
 
@@ -87,7 +102,7 @@ def test_a_bug_is_logged_and_not_shown(page, monkeypatch, caplog) -> None:
 def test_stop_keeps_what_is_done_and_says_what_is_not(page) -> None:
     session = Session()
     seen: dict = {}
-    for update in page.compare_on_page(session, "a fox", *SMALL[:3], 60, *SMALL[4:]):
+    for update in page.compare_on_page(session, from_here(), "a fox", *SMALL[:3], 60, *SMALL[4:]):
         seen |= update
         if 'class="large"' in str(update.get(page.cards["baseline"], "")):
             assert page.stop(session)["interactive"] is False
