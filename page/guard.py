@@ -90,7 +90,7 @@ class Guard:
             return (first in PAGES and not rest) or first in FOLDERS
         if rest.startswith(FILE):
             file = Path(rest.removeprefix(FILE))
-            return file.parent == self._files and file.suffix == ".png"
+            return file.parent == self._files and file.suffix == ".png" and "\0" not in rest
         return rest.partition("/")[0] in API_ROUTES
 
 

@@ -213,7 +213,7 @@ class Runs:
             repeats=request and request.repeats,
             waited=waited and round(waited, 3),
             took=took and round(took, 3),
-            denoising=dict(job.denoising) if job else None,
+            denoising={name: round(took, 4) for name, took in job.denoising.items()} if job else None,
             prompt=request.prompt if request and self._log_prompts else None,
             negative_prompt=request.negative_prompt if request and self._log_prompts else None,
         )

@@ -5,37 +5,17 @@ from __future__ import annotations
 import threading
 from html import escape
 
-import fastapi
-import gradio as gr
-import pytest
 from PIL import Image, ImageChops
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
 from app import Page, Session
-from compare.load import LoadedPipeline, Source, loaded_pipeline
 from compare.report import Comparison
-from page.limits import Limits
 from page.runs import BROKEN
-from tests.tiny_models import sdxl_pipeline
+from tests.page.conftest import from_here
 
 # In the order of the page: negative prompt, width, height, steps, guidance, seed, factor, methods, repeats.
 SMALL = ("", 64, 64, 2, 4.0, 0, 2, ["baseline", "tome", "todo"], 1)
 ONLY_THE_MODEL_REFUSES = ("", 64, 64, 2, 4.0, 0, 8, ["baseline", "tome", "todo"], 1)  # a 4×4 grid, stride 8
-
-
-@pytest.fixture(scope="module")
-def loaded() -> LoadedPipeline:
-    return loaded_pipeline(sdxl_pipeline(), Source(place="somewhere/tiny-sdxl", name="tiny"))
-
-
-@pytest.fixture(scope="module")
-def page(loaded) -> Page:
-    return Page(loaded, example=None, limits=Limits(per_minute=1000))
-
-
-def from_here() -> gr.Request:
-    """The HTTP request of a visitor on this machine."""
-    return gr.Request(fastapi.Request({"type": "http", "client": ("127.0.0.1", 1), "headers": []}))
 
 
 def updates(page: Page, session: Session, *settings: object) -> list[dict]:
