@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ from page.guard import Guard
 from page.health import Health
 from page.limits import Limits
 from page.log import log_as_json
+from page.open_files import allow_as_many_as_the_system_does
 from page.pictures import Pictures
 from page.runs import Job, Runs, Stop
 from page.scratch import scratch_folder
@@ -57,6 +59,7 @@ from page.visitors import visitor_of
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 METHODS_AT_FIRST = ["baseline", "tome", "todo"]
+LAST_WORDS = 2.0  # seconds in which gradio passes on what the last runs said
 KEPT = (600, 3600)  # seconds between two looks for old pictures, and how old they are then
 LOG = logging.getLogger("app")
 
@@ -625,10 +628,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Load the model and serve the page until Ctrl-C or SIGTERM. Returns the exit code."""
     options = _options(arguments)
     log_as_json()
+    allow_as_many_as_the_system_does()
     try:
         serving = Serving.of(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
         loaded = load_pipeline(options.model, options.device)
-    except (ModelNotLoaded, ValueError) as error:
+    except ModelNotLoaded as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     with scratch_folder(os.environ.get("GRADIO_TEMP_DIR")) as folder:
@@ -675,6 +683,7 @@ def _serve(loaded: LoadedPipeline, serving: Serving, folder: Path, options: argp
     with told_to_end() as told:
         told.wait_for_it()
         page.runs.close(serving.grace)
+        time.sleep(LAST_WORDS)
         blocks.close(verbose=False)
     return 0
 

@@ -12,7 +12,17 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from compare.events import Event, Finished, MethodDone, MethodStarted, Started, StepDone, Stopped
+from compare.events import (
+    Event,
+    Finished,
+    MethodDone,
+    MethodStarted,
+    Started,
+    StepDone,
+    Stopped,
+    Tick,
+    Waiting,
+)
 from compare.experiment import OutOfMemory, RunFailed, TooManyWaiting, in_line, run
 from compare.load import LoadedPipeline
 from compare.request import InvalidRequest, Request
@@ -26,6 +36,7 @@ BROKEN = "The run failed for a reason that only the server's log tells. The next
 DISK_FULL = "The server's disk is full, so the picture could not be kept. Try again later."
 CLOSING = "The server is being stopped or restarted. Try again in a minute."
 STOPPED_BY_CLOSING = f"Stopped: {CLOSING[0].lower()}{CLOSING[1:]}"
+ANSWERS_A_SECOND = 8  # to all who wait in line together
 LOOK = 0.05  # seconds between two looks at whether all runs have ended
 
 Answer = TypeVar("Answer")
@@ -55,6 +66,8 @@ class Job:
     stop: Stop = field(default_factory=Stop)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     asked: float = field(default_factory=time.monotonic)
+    answered: float = 0.0
+    """When it was last told that it is in line."""
     began: float | None = None
     """When its turn came."""
     denoising: dict[str, float] = field(default_factory=dict)
@@ -123,6 +136,8 @@ class Runs:
             with closing(self.run(self.loaded, job.request, job.stop, self.limits.in_line)) as events:
                 for event in events:
                     self._watch(job, event, limit)
+                    if job.began is None and isinstance(event, (Waiting, Tick)) and not self._is_time(job):
+                        continue
                     answer = answer_to(event)
                     if isinstance(event, Finished):
                         outcome = "finished"
@@ -166,6 +181,14 @@ class Runs:
         until = time.monotonic() + seconds
         while (self._jobs or in_line()) and time.monotonic() < until:
             time.sleep(LOOK)
+
+    def _is_time(self, job: Job) -> bool:
+        """Whether one who waits is answered: a long line may not cost the run more than a short one."""
+        now = time.monotonic()
+        if now - job.answered < in_line() / ANSWERS_A_SECOND:
+            return False
+        job.answered = now
+        return True
 
     def _watch(self, job: Job, event: Event, limit: threading.Timer) -> None:
         match event:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
+from html import escape
 
 import gradio as gr
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import Page, Session
+from compare.events import Stopped
 from compare.request import InvalidRequest, Request
 from page.limits import Limits, OverLimit, add_options, megapixel_steps, option, variable
 from page.serving import Serving
@@ -201,24 +203,38 @@ FIELDS = (
 
 
 @pytest.fixture(scope="module")
-def accept(loaded) -> Callable[..., object]:
-    return Page(loaded, example=None, limits=Limits(per_minute=10**6)).runs.accept
+def page_that_runs_nothing(loaded) -> Page:
+    page = Page(loaded, example=None, limits=Limits(per_minute=10**6))
+    page.runs.run = lambda *_: iter([Stopped(None)])
+    return page
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING, min_size=1))
-def test_any_value_in_any_field_is_let_in_or_answered_with_a_sentence(
-    accept: Callable[..., object], changes: dict[str, object]
+def test_any_value_in_any_field_is_let_in_as_it_is_or_answered_with_a_sentence(
+    page_that_runs_nothing: Page, changes: dict[str, object]
 ) -> None:
+    page = page_that_runs_nothing
+    settings = {
+        "prompt": "a fox", "negative_prompt": "", "width": 512, "height": 512, "steps": 25,
+        "guidance_scale": 4.0, "seed": 0, "factor": 2, "methods": ["todo"], "repeats": 1, **changes,
+    }  # fmt: skip
+    last = list(page.compare_on_page(Session(), from_here(), *settings.values()))[-1][page.message]
     try:
-        job = accept("somebody", "api", lambda: request(**changes))
-    except InvalidRequest as refused:
-        sentence = str(refused)
+        answered = list(page.compare(*settings.values(), from_here()))
+    except gr.Error as refused:
+        sentence = refused.message
     else:
-        sentence = None
-    if sentence is not None:
-        assert sentence.endswith(".")
-        assert len(sentence) < 400
+        assert len(answered) == 1
+        assert "Stopped." in last
         return
-    for name, value in changes.items():
-        given = tuple(value) if isinstance(value, list) else value
-        assert getattr(job.request, name) == given, "nothing is rounded or cut"
+    assert escape(sentence) in last, "page and API say the same"
+    assert sentence.endswith(".")
+    assert len(sentence) < 400
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING, min_size=1))
+def test_nothing_is_rounded_or_cut_to_fit(page_that_runs_nothing: Page, changes: dict[str, object]) -> None:
+    with suppress(InvalidRequest):
+        job = page_that_runs_nothing.runs.accept("somebody", "api", lambda: request(**changes))
+        for name, value in changes.items():
+            assert getattr(job.request, name) == (tuple(value) if isinstance(value, list) else value)

@@ -92,5 +92,18 @@ def test_stop_keeps_what_is_done_and_says_what_is_not(page) -> None:
     assert threading.active_count() < 20
 
 
+def test_script_in_a_prompt_is_text_in_all_html_of_the_page(page) -> None:
+    script = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    html = [page.message, page.about, page.report, *page.cards.values()]
+    seen = [
+        str(value)
+        for update in page.compare_on_page(Session(), from_here(), script, script, *SMALL[1:])
+        for component, value in update.items()
+        if component in html
+    ]
+    assert any(escape(script) in value for value in seen)
+    assert not any("<script" in value or "<img" in value for value in seen)
+
+
 def test_stop_without_a_run_does_nothing(page) -> None:
     assert page.stop(Session())["interactive"] is False
