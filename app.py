@@ -627,13 +627,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Load the model and serve the page until Ctrl-C or SIGTERM. Returns the exit code."""
     options = _options(arguments)
-    log_as_json()
-    allow_as_many_as_the_system_does()
     try:
         serving = Serving.of(options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    log_as_json()
+    allow_as_many_as_the_system_does()
     try:
         loaded = load_pipeline(options.model, options.device)
     except ModelNotLoaded as error:

@@ -56,10 +56,10 @@ def test_where_memory_runs_out_a_smaller_size_is_named(server: Server, client: C
     held = psutil.Process(server.process.pid).memory_info().vms
     before = metric(server, 'todo_failures_total{kind="out_of_memory"}')
     with (
-        limited(server, resource.RLIMIT_AS, held + 600 * 2**20),
-        pytest.raises(AppError, match=r"1536×1536 does not fit into the memory.*: try 1024×1024"),
+        limited(server, resource.RLIMIT_AS, held + 300 * 2**20),
+        pytest.raises(AppError, match=r"1024×1024 does not fit into the memory.*: try 680×680"),
     ):
-        predict(client, width=1536, height=1536, steps=1)
+        predict(client, width=1024, height=1024, steps=1)
     assert metric(server, 'todo_failures_total{kind="out_of_memory"}') == before + 1
 
 

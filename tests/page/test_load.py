@@ -9,8 +9,8 @@ from tests.server import MODEL, Server
 
 
 def test_many_at_once_each_get_what_their_request_gives_alone(server: Server) -> None:
-    asked = mixed_requests(16, different=6)
-    answers = ask_all(server.address, asked, clients=8)
+    asked = mixed_requests(12, different=4)
+    answers = ask_all(server.address, asked, clients=6)
     assert list(what_is_wrong(load_pipeline(*MODEL[1::2]), asked, answers)) == []
     assert metric(server, "todo_in_line") == 0
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 from gradio_client import Client
 
+from app import main
 from tests.page.conftest import (
     LONG,
     has_made_a_step_since,
@@ -20,7 +19,7 @@ from tests.page.conftest import (
     streaming,
     wait_until,
 )
-from tests.server import MODEL, PROJECT, Server
+from tests.server import Server
 
 
 def test_health_is_answered_quickly_also_while_a_run_is_going_on(server: Server) -> None:
@@ -61,14 +60,8 @@ def test_a_request_is_logged_without_its_prompt(server: Server, client: Client) 
     assert (told["outcome"], told["width"], told["methods"]) == ("finished", 128, ["todo"])
 
 
-def test_a_limit_that_cannot_be_ends_the_start_with_a_sentence() -> None:
-    started = subprocess.run(
-        [sys.executable, "app.py", *MODEL, "--max-seconds", "soon"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-    )
-    assert started.returncode == 2
-    assert started.stderr == (
+def test_a_limit_that_cannot_be_ends_the_start_with_a_sentence(capsys) -> None:
+    assert main(["--max-seconds", "soon"]) == 2
+    assert capsys.readouterr().err == (
         "error: --max-seconds (TODO_MAX_SECONDS) must be a whole number from 1 to 604800, not 'soon'.\n"
     )
