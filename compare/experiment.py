@@ -31,7 +31,7 @@ from compare.events import (
 from compare.fidelity import score
 from compare.line import Line, LineFull
 from compare.load import LoadedPipeline
-from compare.memory import give_back, is_out_of_memory
+from compare.memory import give_back, is_out_of_memory, return_what_is_free
 from compare.methods import patch_of, put_on
 from compare.notes import note_on_times, notes_on
 from compare.planning import fewer_steps_plan, plan_summary
@@ -198,7 +198,10 @@ class _Experiment:
 
         with _one_at_a_time.turn(wait, self.longest_line):
             self._stop_here()
-            yield
+            try:
+                yield
+            finally:
+                return_what_is_free()  # in its turn, so that it disturbs nobody's times
 
     def _stop_here(self) -> None:
         if self.stopped():
