@@ -84,8 +84,9 @@ def add_options(parser: argparse.ArgumentParser, environment: Mapping[str, str] 
     given = environment.get
     group = parser.add_argument_group("serving")
     group.add_argument(
-        "--proxies", default=given("TODO_PROXIES") or "0", metavar="N",
-        help="trusted proxies in front, which tell who asks in X-Forwarded-For (TODO_PROXIES; default: 0)",
+        "--proxies", default=given("TODO_PROXIES") or ("1" if given("SPACE_HOST") else "0"), metavar="N",
+        help="trusted proxies in front, which tell who asks in X-Forwarded-For (TODO_PROXIES; default: 0, "
+        "and 1 on a Space)",
     )  # fmt: skip
     group.add_argument(
         "--origin", action="append", metavar="ADDRESS",

@@ -95,8 +95,11 @@ def test_only_a_server_that_others_cannot_reach_knows_all_its_names() -> None:
     assert serving(host="0.0.0.0").hosts == ()
 
 
-def test_a_space_knows_its_own_address() -> None:
-    assert serving(SPACE_HOST="someone-page.hf.space").origins == ("https://someone-page.hf.space",)
+def test_a_space_knows_its_own_address_and_that_it_is_behind_a_proxy() -> None:
+    space = serving(SPACE_HOST="someone-page.hf.space")
+    assert space.origins == ("https://someone-page.hf.space",)
+    assert space.proxies == 1
+    assert serving("--proxies", "2", SPACE_HOST="someone-page.hf.space").proxies == 2
 
 
 def test_the_page_shows_every_limit(loaded) -> None:
