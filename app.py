@@ -40,6 +40,7 @@ from compare import (
     Waiting,
     load_pipeline,
     method_of,
+    run,
     script_for,
 )
 from compare.environment import environment
@@ -95,7 +96,7 @@ class Page:
         log_prompts: bool = False,
     ) -> None:
         self.loaded, self.example, self.proxies = loaded, example, proxies
-        self.runs = Runs(loaded, limits or Limits(), log_prompts)
+        self.runs = Runs(partial(run, loaded), limits or Limits(), log_prompts)
         self.files = Pictures(get_upload_folder())
         with gr.Blocks(
             title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=KEPT

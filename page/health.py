@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from compare.events import Finished
-from compare.experiment import in_line
 from compare.request import SIZES, Request
 from page.runs import Runs
 
@@ -58,13 +57,15 @@ class Health:
         if self._runs.closing:
             return JSONResponse({"status": "stopping"}, 503)
         if request.query_params.get("step") != "1":
-            return JSONResponse({"status": "ok", "in_line": in_line()})
+            return JSONResponse({"status": "ok", "in_line": self._runs.in_line()})
         checked = await self._checked()
-        ago = round(time.monotonic() - checked.at, 3)
-        return JSONResponse(
-            {"status": checked.status, "seconds": checked.seconds, "ago": ago, "in_line": in_line()},
-            checked.code,
-        )
+        told = {
+            "status": checked.status,
+            "seconds": checked.seconds,
+            "ago": round(time.monotonic() - checked.at, 3),
+            "in_line": self._runs.in_line(),
+        }
+        return JSONResponse(told, checked.code)
 
     async def metrics(self, request: HttpRequest) -> Response:
         """The metrics of this process, for Prometheus."""
@@ -88,7 +89,7 @@ class Health:
         runs = self._runs
         try:
             # A line of its own length: the visitors' limit is not for this.
-            with closing(runs.run(runs.loaded, tiny, stop, runs.limits.in_line + 1)) as events:
+            with closing(runs.run(tiny, stop, runs.limits.in_line + 1)) as events:
                 for event in events:
                     now = time.monotonic()
                     if isinstance(event, Finished):

@@ -23,8 +23,7 @@ from compare.events import (
     Tick,
     Waiting,
 )
-from compare.experiment import OutOfMemory, RunFailed, TooManyWaiting, in_line, run
-from compare.load import LoadedPipeline
+from compare.experiment import OutOfMemory, RunFailed, TooManyWaiting, in_line
 from compare.request import InvalidRequest, Request
 from page.limits import Limits, OverLimit
 from page.log import RequestLine, log_request
@@ -40,7 +39,8 @@ ANSWERS_A_SECOND = 8  # to all who wait in line together
 LOOK = 0.05  # seconds between two looks at whether all runs have ended
 
 Answer = TypeVar("Answer")
-Run = Callable[[LoadedPipeline, Request, threading.Event, int], Iterator[Event]]
+Run = Callable[[Request, threading.Event, int], Iterator[Event]]
+"""`run(request, stop, longest_line)`, as `compare.run` for one model."""
 
 
 class Stop(threading.Event):
@@ -77,23 +77,24 @@ class Runs:
     """Every run that visitors ask for goes through here.
 
     Args:
-        loaded: the model.
+        run: how a comparison is run on the model.
         limits: what one visitor may ask for.
         log_prompts: whether prompts may be logged.
-        run: `compare.run`, or something that stands for it.
     """
 
-    def __init__(
-        self, loaded: LoadedPipeline, limits: Limits, log_prompts: bool = False, run: Run = run
-    ) -> None:
-        self.loaded, self.limits, self.run = loaded, limits, run
-        self.metrics = Metrics(in_line)
+    def __init__(self, run: Run, limits: Limits, log_prompts: bool = False) -> None:
+        self.run, self.limits = run, limits
+        self.metrics = Metrics(self.in_line)
         self.last_sign = time.monotonic()
         """When a run last got further."""
         self.closing = False
         self._log_prompts = log_prompts
         self._turnstile = Turnstile(limits.per_minute)
         self._jobs: set[Job] = set()
+
+    def in_line(self) -> int:
+        """How many comparisons are in line, those that run included, wherever they run."""
+        return max(in_line(), len(self._jobs))
 
     def accept(self, visitor: str, by: str, make: Callable[[], Request]) -> Job:
         """Check a request against everything that can be known of it beforehand. Runs nothing.
@@ -112,7 +113,7 @@ class Runs:
                 raise OverLimit(CLOSING)
             request = make()
             self.limits.check(request)
-            if in_line() >= self.limits.in_line:
+            if self.in_line() >= self.limits.in_line:
                 raise OverLimit(self._line_is_full())
             self._turnstile.pass_through(visitor)
         except InvalidRequest as error:
@@ -133,7 +134,7 @@ class Runs:
         try:
             if self.closing:  # since it was accepted
                 raise TooManyWaiting(CLOSING)
-            with closing(self.run(self.loaded, job.request, job.stop, self.limits.in_line)) as events:
+            with closing(self.run(job.request, job.stop, self.limits.in_line)) as events:
                 for event in events:
                     self._watch(job, event, limit)
                     if job.began is None and isinstance(event, (Waiting, Tick)) and not self._is_time(job):
@@ -179,13 +180,13 @@ class Runs:
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (self._jobs or in_line()) and time.monotonic() < until:
+        while self.in_line() and time.monotonic() < until:
             time.sleep(LOOK)
 
     def _is_time(self, job: Job) -> bool:
         """Whether one who waits is answered: a long line may not cost the run more than a short one."""
         now = time.monotonic()
-        if now - job.answered < in_line() / ANSWERS_A_SECOND:
+        if now - job.answered < self.in_line() / ANSWERS_A_SECOND:
             return False
         job.answered = now
         return True
