@@ -8,15 +8,18 @@ import logging
 import os
 import random
 import sys
-import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from PIL import Image
+from starlette.middleware import Middleware
 
 from compare import (
     METHODS,
@@ -42,11 +45,23 @@ from compare import (
 from compare.environment import environment
 from compare.request import SEEDS, SIZE_MULTIPLE
 from page import answer, cards
+from page.closing import told_to_end
 from page.gpu import runner
+from page.guard import Guard
+from page.health import Health
+from page.limits import Limits
+from page.log import log_as_json
+from page.open_files import allow_as_many_as_the_system_does
+from page.pictures import Pictures
+from page.runs import Job, Runs, Stop
+from page.scratch import scratch_folder
+from page.serving import Serving, add_options
+from page.visitors import visitor_of
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 METHODS_AT_FIRST = ["baseline", "tome", "todo"]
-BROKEN = "The run failed for a reason that only the server's log tells. The next one can work."
+LAST_WORDS = 2.0  # seconds in which gradio passes on what the last runs said
+KEPT = (600, 3600)  # seconds between two looks for old pictures, and how old they are then
 LOG = logging.getLogger("app")
 
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
@@ -63,7 +78,7 @@ Updates = dict[gr.blocks.Block, Any]
 class Session:
     """What belongs to one browser window."""
 
-    stop: threading.Event | None = None
+    stop: Stop | None = None
     """Ends its run; None while it has none."""
     comparison: Comparison | None = None
     """Its last result; None while it shows the example."""
@@ -72,11 +87,19 @@ class Session:
 class Page:
     """The components, and the handlers that change them. `blocks` is the app."""
 
-    def __init__(self, loaded: LoadedPipeline, example: Comparison | None) -> None:
-        self.loaded, self.example = loaded, example
-        self.run = runner(loaded)
+    def __init__(
+        self,
+        loaded: LoadedPipeline,
+        example: Comparison | None,
+        limits: Limits | None = None,
+        proxies: int = 0,
+        log_prompts: bool = False,
+    ) -> None:
+        self.loaded, self.example, self.proxies = loaded, example, proxies
+        self.runs = Runs(runner(loaded), limits or Limits(), log_prompts)
+        self.files = Pictures(get_upload_folder())
         with gr.Blocks(
-            title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=(3600, 24 * 3600)
+            title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=KEPT
         ) as self.blocks:
             self.session = gr.State(Session())
             gr.HTML(cards.heading(loaded, environment(loaded.device)))
@@ -86,7 +109,12 @@ class Page:
             self._connect()
             self._add_api()
         # Only to keep a crowd out: runs wait for their turn in `run`, which says so while they do.
-        self.blocks.queue(max_size=64, default_concurrency_limit=16)
+        self.blocks.queue(max_size=self.threads, default_concurrency_limit=16)
+
+    @property
+    def threads(self) -> int:
+        """How many handlers may run at once: each run in line holds one, and there are others beside them."""
+        return self.runs.limits.in_line + 40
 
     # What there is
 
@@ -125,7 +153,7 @@ class Page:
                 self.repeats = gr.Number(1, label="Repeats", elem_id="repeats", min_width=80)
                 self.seed = gr.Number(0, label="Seed", elem_id="seed", min_width=120)
                 self.new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
-            gr.HTML(cards.settings_help())
+            gr.HTML(cards.settings_help(self.runs.limits))
             with gr.Row(elem_classes="go"):
                 self.methods = gr.CheckboxGroup(
                     [(method.label, method.id) for method in METHODS],
@@ -159,7 +187,7 @@ class Page:
                 with self.panes[method.id]:
                     gr.HTML(cards.pane_heading(method))
                     self.pictures[method.id] = gr.Image(
-                        **_picture_of(shown, method.id),
+                        **self._picture_of(shown, method.id),
                         **PICTURE,
                         buttons=["download", "fullscreen"],
                         elem_classes="picture",
@@ -171,6 +199,7 @@ class Page:
 
     def _add_wipe_and_script(self) -> None:
         shown = _Shown.of(self.example)
+        wipe = [self._picture_of(self.example, method) for method in shown.pair]
         with gr.Row(elem_classes="more"):
             self.wipe_column = gr.Column(visible=len(shown.choices) > 1, min_width=320, elem_id="wipe-column")
             with self.wipe_column:
@@ -186,7 +215,7 @@ class Page:
                     # gr.ImageSlider has no keyboard and no alt text, and zooms where the page should scroll.
                     self.left_picture, self.right_picture = (
                         gr.Image(**picture, **PICTURE, buttons=[], elem_classes=side)
-                        for picture, side in zip(shown.wipe, ("left-side", "right-side"), strict=True)
+                        for picture, side in zip(wipe, ("left-side", "right-side"), strict=True)
                     )
                     gr.HTML(cards.wipe_slider())
             self.script_column = gr.Column(
@@ -221,7 +250,7 @@ class Page:
             self.compare_on_page,
             inputs=[self.session, self.prompt, *self._settings],
             outputs=self._changing,
-            concurrency_limit=16,
+            concurrency_limit=None,  # those who are too many are told so, and at once
             **own,
         )
         # A plain handler beside the queue: what `cancels=` leaves behind keeps computing.
@@ -260,32 +289,30 @@ class Page:
             self.script_column, self.script_method, self.script,
         ]  # fmt: skip
 
-    def compare_on_page(self, session: Session, prompt: str, *settings: object) -> Iterator[Updates]:
+    def compare_on_page(
+        self, session: Session, http: gr.Request, prompt: str, *settings: object
+    ) -> Iterator[Updates]:
         """Compare. Gradio may leave a generator hanging at any `yield`: this holds nothing others need."""
         try:
-            request = _request(prompt, *settings)
+            job = self.runs.accept(self._visitor(http), "page", lambda: _request(prompt, *settings))
         except InvalidRequest as error:
             yield {self.message: cards.error(str(error))}
             return
-        session.stop = threading.Event()
-        yield self._begin(request)
+        session.stop = job.stop
+        yield self._begin(job.request)
         try:
-            with closing(self.run(request, session.stop)) as events:
-                for event in events:
-                    if isinstance(event, (Finished, Stopped)):
-                        session.stop = None
-                        session.comparison = event.comparison or session.comparison
-                    yield {self.session: session, **self._on(event, request)}
+            with closing(self.runs.answers(job, partial(self._on_event, session, job))) as updates:
+                yield from updates
         except (InvalidRequest, RunFailed) as error:
             yield self._give_up(session, str(error))
-        except Exception:
-            LOG.exception("A comparison failed")
-            yield self._give_up(session, BROKEN)
+
+    def _visitor(self, http: gr.Request) -> str:
+        return visitor_of(http.client.host if http.client else None, http.headers, self.proxies)
 
     def stop(self, session: Session) -> Updates:
         """End the run of this window at its next step. That it ended is for the run itself to say."""
         if (stop := session.stop) is not None:
-            stop.set()
+            stop.ask()
         return gr.update(interactive=False)
 
     def _begin(self, request: Request) -> Updates:
@@ -299,12 +326,19 @@ class Page:
         }
         for method in self.panes:
             updates[self.panes[method]] = gr.update(visible=method in request.methods)
-            updates[self.pictures[method]] = gr.update(value=_nothing_yet(request), alt_text="")
+            updates[self.pictures[method]] = self._nothing_yet(request)
             updates[self.cards[method]] = cards.quiet_card("Waiting for its turn.")
         return updates
 
-    def _on(self, event: Event, request: Request) -> Updates:
-        """What an event of a run changes on the page."""
+    def _on_event(self, session: Session, job: Job, event: Event) -> Updates:
+        """What an event of a run changes, in the session and on the page."""
+        updates = self._on(event, job.request, job.stop.because or "Stopped.")
+        if isinstance(event, (Finished, Stopped)):
+            session.stop = None
+            session.comparison = event.comparison or session.comparison
+        return {self.session: session, **updates}
+
+    def _on(self, event: Event, request: Request, why_stopped: str) -> Updates:
         match event:
             case Waiting(seconds=seconds):
                 return {
@@ -323,7 +357,8 @@ class Page:
                 updates = {self.cards[method]: cards.progress_card(method_of(method), step, steps, seconds)}
                 if preview is not None:
                     updates[self.pictures[method]] = gr.update(
-                        value=preview, alt_text=f"Preview of {method_of(method).label} after step {step}"
+                        value=self.files.save(preview, method),
+                        alt_text=f"Preview of {method_of(method).label} after step {step}",
                     )
                 return updates
             case MethodDone(result=result):
@@ -332,17 +367,17 @@ class Page:
                 return {**self._free("Done."), **self._show(comparison, cards.about_own(comparison))}
             case Stopped(comparison=None):
                 return {
-                    **self._free("Stopped."),
+                    **self._free(why_stopped),
                     self.about: cards.about_stopped(request),
                     **self._unfinished(request, done=()),
                 }
             case Stopped(comparison=comparison):
-                return {**self._free("Stopped."), **self._show(comparison, cards.about_own(comparison))}
+                return {**self._free(why_stopped), **self._show(comparison, cards.about_own(comparison))}
         return {}
 
     def _result(self, result: Result, request: Request) -> Updates:
         return {
-            self.pictures[result.method]: gr.update(**_picture(result, request)),
+            self.pictures[result.method]: gr.update(**self._picture(result, request)),
             self.cards[result.method]: cards.result_card(result),
         }
 
@@ -351,8 +386,23 @@ class Page:
         updates: Updates = {}
         for method in set(request.methods).difference(done):
             updates[self.cards[method]] = cards.quiet_card("Stopped before it was done.")
-            updates[self.pictures[method]] = gr.update(value=_nothing_yet(request), alt_text="")
+            updates[self.pictures[method]] = self._nothing_yet(request)
         return updates
+
+    def _picture(self, result: Result, request: Request) -> dict[str, Any]:
+        return {
+            "value": self.files.save(result.image, result.method),
+            "alt_text": f"{result.label}: {request.prompt}",
+        }
+
+    def _picture_of(self, comparison: Comparison | None, method: str | None) -> dict[str, Any]:
+        result = comparison.result(method) if comparison and method else None
+        return self._picture(result, comparison.request) if result else {"value": None, "alt_text": None}
+
+    def _nothing_yet(self, request: Request) -> dict[str, Any]:
+        """Holds the place of a picture, of the same shape, so that the page does not jump."""
+        shape = Image.new("RGBA", (request.width // SIZE_MULTIPLE, request.height // SIZE_MULTIPLE))
+        return gr.update(value=self.files.save(shape, "nothing"), alt_text="")
 
     def _free(self, sentence: str) -> Updates:
         return {
@@ -370,8 +420,8 @@ class Page:
             self.wipe_column: gr.update(visible=len(shown.choices) > 1),
             self.left: gr.update(choices=shown.choices, value=shown.pair[0]),
             self.right: gr.update(choices=shown.choices, value=shown.pair[1]),
-            self.left_picture: gr.update(**shown.wipe[0]),
-            self.right_picture: gr.update(**shown.wipe[1]),
+            self.left_picture: gr.update(**self._picture_of(comparison, shown.pair[0])),
+            self.right_picture: gr.update(**self._picture_of(comparison, shown.pair[1])),
             self.script_column: gr.update(visible=True),
             self.script_method: gr.update(choices=shown.choices, value=shown.pair[1]),
             self.script: _script(comparison, shown.pair[1]),
@@ -405,7 +455,7 @@ class Page:
 
     def show_wipe(self, session: Session, left: str, right: str) -> list[dict[str, Any]]:
         shown = session.comparison or self.example
-        return [gr.update(**_picture_of(shown, method)) for method in (left, right)]
+        return [gr.update(**self._picture_of(shown, method)) for method in (left, right)]
 
     def show_script(self, session: Session, method: str) -> str:
         return _script(session.comparison or self.example, method)
@@ -423,7 +473,7 @@ class Page:
                 outputs=[gallery, report],
                 api_name="compare",
                 preprocess=False,  # it would answer nonsense with its own exceptions; `Request` checks all
-                concurrency_limit=16,
+                concurrency_limit=None,
             )
 
     def compare(
@@ -438,6 +488,7 @@ class Page:
         factor: int,
         methods: list[str],
         repeats: int,
+        http: gr.Request,
     ) -> Iterator[tuple[Any, Any]]:
         """Make the same picture with the unchanged model, ToMe and ToDo, and compare time and fidelity.
 
@@ -458,20 +509,21 @@ class Page:
             The report, with a list "results": method, seconds, speedup, psnr, ssim, and more.
         """
         try:
-            request = _request(
-                prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods, repeats
-            )
-            with closing(self.run(request)) as events:
-                for event in events:
-                    if isinstance(event, Finished):
-                        yield answer.gallery(event.comparison), answer.report(event.comparison)
-                    else:
-                        yield gr.skip(), gr.skip()  # where a client that has gone away is noticed
+            settings = (
+                prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods, repeats,
+            )  # fmt: skip
+            job = self.runs.accept(self._visitor(http), "api", lambda: _request(*settings))
+            with closing(self.runs.answers(job, self._api_answer)) as answers:
+                yield from answers
         except (InvalidRequest, RunFailed) as error:
             raise gr.Error(str(error), print_exception=False) from error
-        except Exception as error:
-            LOG.exception("A comparison failed")
-            raise gr.Error(BROKEN, print_exception=False) from error
+        if job.stop.because:  # nobody but the server stops these
+            raise gr.Error(job.stop.because, print_exception=False)
+
+    def _api_answer(self, event: Event) -> tuple[Any, Any]:
+        if isinstance(event, Finished):
+            return answer.gallery(event.comparison, self.files), answer.report(event.comparison)
+        return gr.skip(), gr.skip()  # where a client that has gone away is noticed
 
 
 @dataclass(frozen=True)
@@ -482,8 +534,6 @@ class _Shown:
     """Label and id of the methods that have a result."""
     pair: tuple[str | None, str | None]
     """Two of them, to begin with."""
-    wipe: tuple[dict[str, Any], dict[str, Any]]
-    """The pictures of the two."""
 
     @classmethod
     def of(cls, comparison: Comparison | None) -> _Shown:
@@ -493,7 +543,6 @@ class _Shown:
         return cls(
             choices=[(result.label, result.method) for result in comparison.results] if comparison else [],
             pair=(first, other),
-            wipe=(_picture_of(comparison, first), _picture_of(comparison, other)),
         )
 
 
@@ -505,20 +554,6 @@ def _request(
         prompt=prompt, negative_prompt=negative_prompt, width=width, height=height, steps=steps,
         guidance_scale=guidance_scale, seed=seed, factor=factor, methods=methods, repeats=repeats,
     )  # fmt: skip
-
-
-def _picture(result: Result, request: Request) -> dict[str, Any]:
-    return {"value": result.image, "alt_text": f"{result.label}: {request.prompt}"}
-
-
-def _nothing_yet(request: Request) -> Image.Image:
-    """Holds the place of a picture, so that the page does not jump when it comes; it has the same shape."""
-    return Image.new("RGBA", (request.width // SIZE_MULTIPLE, request.height // SIZE_MULTIPLE))
-
-
-def _picture_of(comparison: Comparison | None, method: str | None) -> dict[str, Any]:
-    result = comparison.result(method) if comparison and method else None
-    return _picture(result, comparison.request) if result else {"value": None, "alt_text": None}
 
 
 def _script(comparison: Comparison | None, method: str | None) -> str:
@@ -586,12 +621,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--share", action="store_true", default=given("GRADIO_SHARE", "").lower() in ("1", "true"),
         help="also make a public link, through Gradio's servers",
     )  # fmt: skip
+    add_options(parser)
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Load the model and serve the page until Ctrl-C. Returns the exit code."""
+    """Load the model and serve the page until Ctrl-C or SIGTERM. Returns the exit code."""
     options = _options(arguments)
+    try:
+        serving = Serving.of(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    log_as_json()
+    allow_as_many_as_the_system_does()
     try:
         loaded = load_pipeline(options.model, options.device)
     except ModelNotLoaded as error:
@@ -599,11 +642,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if loaded.fallback:
         print(f"note: {loaded.fallback}", file=sys.stderr)
-    blocks = Page(loaded, _example()).blocks
+    with scratch_folder(os.environ.get("GRADIO_TEMP_DIR")) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        return _serve(loaded, serving, folder, options)
+
+
+def _serve(loaded: LoadedPipeline, serving: Serving, folder: Path, options: argparse.Namespace) -> int:
+    page = Page(loaded, _example(), serving.limits, serving.proxies, serving.log_prompts)
+    blocks = page.blocks
+    # A public link has a name that nobody knows before.
+    guard = Middleware(
+        Guard,
+        files=folder,
+        hosts=() if options.share else serving.hosts,
+        origins=serving.origins,
+    )
     try:
         with redirect_stdout(io.StringIO()):  # `quiet` does not reach what it says of MCP
             _, local, public = blocks.launch(
-                server_name=options.host,
+                server_name=serving.host,
                 server_port=options.port,
                 share=options.share,
                 mcp_server=True,
@@ -615,6 +672,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 quiet=True,
                 state_session_capacity=200,
                 prevent_thread_lock=True,
+                max_threads=page.threads,
+                app_kwargs={"routes": Health(page.runs).routes, "middleware": [guard]},
             )
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -624,7 +683,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"Running on {local}" + (f" and {public}" if public else ""), flush=True)
     if options.share and not public:
         print("error: there is no public link, Gradio's servers gave none", file=sys.stderr)
-    blocks.block_thread()
+    with told_to_end() as told:
+        told.wait_for_it()
+        page.runs.close(serving.grace)
+        time.sleep(LAST_WORDS)
+        blocks.close(verbose=False)
     return 0
 
 

@@ -32,7 +32,7 @@ _HOME = {
     "compare.load": (
         "Defaults", "LoadedPipeline", "ModelNotLoaded", "attention_backends", "load_pipeline",
     ),
-    "compare.experiment": ("OutOfMemory", "RunFailed", "prepare", "run"),
+    "compare.experiment": ("OutOfMemory", "RunFailed", "TooManyWaiting", "in_line", "prepare", "run"),
     "compare.vocabulary": ("Vocabulary",),
     "compare.script": ("script_for",),
     "compare.sheet": ("contact_sheet",),

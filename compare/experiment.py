@@ -29,9 +29,9 @@ from compare.events import (
     Waiting,
 )
 from compare.fidelity import score
-from compare.line import Line
+from compare.line import Line, LineFull
 from compare.load import LoadedPipeline
-from compare.memory import give_back, is_out_of_memory
+from compare.memory import give_back, is_out_of_memory, return_what_is_free
 from compare.methods import patch_of, put_on
 from compare.notes import note_on_times, notes_on
 from compare.planning import fewer_steps_plan, plan_summary
@@ -53,6 +53,15 @@ class RunFailed(RuntimeError):
 
 class OutOfMemory(RunFailed):
     """The device ran out of memory. The sentence says which size to try."""
+
+
+class TooManyWaiting(RunFailed):
+    """As many comparisons as may be are in line already."""
+
+
+def in_line() -> int:
+    """How many comparisons are in line in this process, the one that runs included."""
+    return len(_one_at_a_time)
 
 
 @dataclass(frozen=True)
@@ -78,15 +87,22 @@ def prepare(loaded: LoadedPipeline, request: Request) -> Prepared:
     return Prepared(plans, notes_on(loaded, request, plans))
 
 
-def run(loaded: LoadedPipeline, request: Request, stop: threading.Event | None = None) -> Iterator[Event]:
+def run(
+    loaded: LoadedPipeline,
+    request: Request,
+    stop: threading.Event | None = None,
+    longest_line: int | None = None,
+) -> Iterator[Event]:
     """Run a comparison on a thread of its own and yield its events; the last is `Finished` or `Stopped`.
 
     Nothing happens before the first `next()`. One comparison runs at a time in this process; others wait in
     line. However it ends, the model is left unpatched. Setting `stop`, or closing the generator, ends the run
-    at its next step.
+    at its next step. With `longest_line`, it does not wait where so many are in line already, the one that
+    runs included.
 
     Raises:
         InvalidRequest: where a method cannot be used on this model at this size; before anything is computed.
+        TooManyWaiting: where the line is as long as it may be.
         OutOfMemory: with a sentence for the reader. Any other exception of the run comes out as it was.
     """
     # The generator may be resumed on any thread, closed on a server's event loop, or left hanging. So it
@@ -94,7 +110,11 @@ def run(loaded: LoadedPipeline, request: Request, stop: threading.Event | None =
     told: queue.SimpleQueue[Event | _Failure] = queue.SimpleQueue()
     gone = threading.Event()
     experiment = _Experiment(
-        loaded, request, told.put, lambda: gone.is_set() or (stop is not None and stop.is_set())
+        loaded,
+        request,
+        told.put,
+        lambda: gone.is_set() or (stop is not None and stop.is_set()),
+        longest_line,
     )
     began = time.monotonic()
     threading.Thread(target=experiment.work, name="comparison", daemon=True).start()
@@ -141,6 +161,7 @@ class _Experiment:
     request: Request
     tell: Callable[[Event | _Failure], None]
     stopped: Callable[[], bool]
+    longest_line: int | None
     plans: dict[str, PlanSummary] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     embeddings: dict[str, torch.Tensor | None] = field(default_factory=dict)
@@ -159,6 +180,8 @@ class _Experiment:
             last = Finished(self._comparison())
         except _StopRequested:
             last = Stopped(self._comparison() if self.results else None)
+        except LineFull:
+            last = _Failure(TooManyWaiting(f"{self.longest_line} comparisons are in line: try again later."))
         except BaseException as error:
             last = _Failure(_for_the_reader(error, self.loaded, self.request))
         self.tell(last)
@@ -174,9 +197,12 @@ class _Experiment:
                 told = seconds
                 self.tell(Waiting(seconds))
 
-        with _one_at_a_time.turn(wait):
+        with _one_at_a_time.turn(wait, self.longest_line):
             self._stop_here()
-            yield
+            try:
+                yield
+            finally:
+                return_what_is_free()  # in its turn, so that it disturbs nobody's times
 
     def _stop_here(self) -> None:
         if self.stopped():

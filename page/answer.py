@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from PIL import Image
-
 from compare.report import Comparison, Result
+from page.pictures import Pictures
 
 
-def gallery(comparison: Comparison) -> list[tuple[Image.Image, str]]:
-    """The pictures, with their methods' labels."""
-    return [(result.image, result.label) for result in comparison.results]
+def gallery(comparison: Comparison, files: Pictures) -> list[tuple[str, str]]:
+    """The pictures, as paths of files, with their methods' labels."""
+    return [(files.save(result.image, result.method), result.label) for result in comparison.results]
 
 
 def report(comparison: Comparison) -> dict[str, Any]:

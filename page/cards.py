@@ -10,6 +10,7 @@ from compare.load import LoadedPipeline
 from compare.report import Comparison, Environment, LevelTokens, PlanSummary, Result
 from compare.request import SIZE_MULTIPLE, SIZES, Method, Request
 from compare.vocabulary import Vocabulary
+from page.limits import Limits
 
 TODO_PAPER = "https://arxiv.org/abs/2402.13573"
 TOME_PAPER = "https://arxiv.org/abs/2303.17604"
@@ -176,13 +177,15 @@ def _hardware(environment: Environment) -> str:
     return environment.accelerator or f"{environment.cpu}, {_counted(environment.threads, 'thread')}"
 
 
-def settings_help() -> str:
-    """The limits, so that nobody has to meet them as errors."""
+def settings_help(limits: Limits) -> str:
+    """What is allowed, so that nobody has to meet it as an error."""
     low, high = SIZES
     return (
         f'<p class="help">Width and height in pixels, multiples of {SIZE_MULTIPLE} from {low} to {high}. '
         "A factor of 2 keeps a quarter of the keys and values, 3 a ninth; ToMe gets the equal reduction. "
         "With repeats every method is timed so often, in turns, and the median counts.</p>"
+        f'<details class="limits"><summary>Limits of this server</summary><p>{escape(limits.sentence())}</p>'
+        "</details>"
     )
 
 

@@ -21,7 +21,7 @@ from spaces.config import Config
 from compare import Event, InvalidRequest, LoadedPipeline, Request, RunFailed, run
 
 Run = Callable[..., Iterator[Event]]
-"""`run(request, stop=None)`, as `compare.run` for one model."""
+"""`run(request, stop=None, longest_line=None)`, as `compare.run` for one model."""
 
 # Rounded up from FLOPs, as nobody has timed it there yet: what is asked for is a limit, and what is left of
 # it is given back.
@@ -65,9 +65,12 @@ class LentGpu:
 
         self._lent = lent
 
-    def run(self, request: Request, stop: threading.Event | None = None) -> Iterator[Event]:
+    def run(
+        self, request: Request, stop: threading.Event | None = None, longest_line: int | None = None
+    ) -> Iterator[Event]:
         """As `compare.run`; also a refusal to lend a GPU is a `RunFailed` with its reason.
 
+        Each call has a process, a GPU and so a line of its own: `longest_line` does not come into it.
         Waiting for a GPU ends with one or a refusal, after a minute at most; until then `stop` waits too.
         """
         ticket = self._stops.ticket()

@@ -14,6 +14,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 START_UP = 120  # seconds
+# The bundled model also where there is a GPU, and so would be another by default.
+MODEL = ("--model", "assets/mini-sdxl", "--device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,19 @@ class Server:
     address: str
     said: str
     """All that it had printed when it was ready."""
+    process: subprocess.Popen
+    output: Path
+    """What it prints goes on here."""
+    temporary: Path
+    """Holds the folder of its temporary files."""
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """`python app.py` with the bundled model on a free port; what it prints goes to a file in `folder`."""
+def serving(folder: Path, *options: str) -> Iterator[Server]:
+    """`python app.py` with the bundled model on a free port, with options more.
+
+    What it prints goes to a file in `folder`, and its temporary files into a folder there.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -33,10 +43,11 @@ def serving(folder: Path) -> Iterator[Server]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "TODO_"))
     }
+    temporary = folder / "temporary"
+    environment["GRADIO_TEMP_DIR"] = str(temporary)
     with said.open("w") as output:
         process = subprocess.Popen(
-            # The bundled model also where there is a GPU, and so would be another by default.
-            [sys.executable, "app.py", "--model", "assets/mini-sdxl", "--device", "cpu", "--port", str(port)],
+            [sys.executable, "app.py", *MODEL, "--port", str(port), *options],
             cwd=PROJECT,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -48,7 +59,8 @@ def serving(folder: Path) -> Iterator[Server]:
             assert process.poll() is None, f"the server ended: {said.read_text()}"
             assert time.monotonic() < until, f"the server is not ready: {said.read_text()}"
             time.sleep(0.2)
-        yield Server(f"http://127.0.0.1:{port}", said.read_text())
+        yield Server(f"http://127.0.0.1:{port}", said.read_text(), process, said, temporary)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        if process.poll() is None:
+            process.terminate()
+        process.wait(timeout=60)

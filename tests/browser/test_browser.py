@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import compare, first_step, message, small
+from tests.browser.conftest import compare, fill, first_step, message, small
 from tests.server import PROJECT, Server
 
 pytestmark = pytest.mark.browser
@@ -105,6 +105,25 @@ def test_what_is_running_is_written(page: Page) -> None:
     running = page.locator(".running").inner_text()
     for name in ("Model", "Device", "Precision", "Attention"):
         assert name in running
+
+
+def test_script_in_a_prompt_is_shown_and_not_run(page: Page) -> None:
+    script = "<img src=x onerror='window.taken = 1'><script>window.taken = 1</script>"
+    small(page, prompt=script, negative_prompt=script)
+    compare(page)
+    assert script in page.locator("#about").inner_text()
+    page.locator("#script-method input").click()
+    page.keyboard.press("Escape")
+    assert page.evaluate("window.taken") is None
+
+
+def test_over_a_limit_of_the_server_it_is_said_and_what_was_typed_stays(page: Page) -> None:
+    fill(page, width=2048, height=2048, steps=100)
+    page.click("#compare")
+    message(page, "megapixel-steps; this server allows 500 in a request")
+    assert page.locator("#steps input").input_value() == "100"
+    page.get_by_text("Limits of this server").click()
+    expect(page.locator(".limits p")).to_contain_text("32 can be in line")
 
 
 def test_repeats_take_turns_and_the_median_is_shown(page: Page) -> None:

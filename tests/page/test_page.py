@@ -5,36 +5,31 @@ from __future__ import annotations
 import threading
 from html import escape
 
-import pytest
+from PIL import Image, ImageChops
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
-from app import BROKEN, Page, Session
-from compare.load import LoadedPipeline, Source, loaded_pipeline
+from app import Page, Session
 from compare.report import Comparison
-from tests.tiny_models import sdxl_pipeline
+from page.runs import BROKEN
+from tests.page.conftest import from_here
 
 # In the order of the page: negative prompt, width, height, steps, guidance, seed, factor, methods, repeats.
 SMALL = ("", 64, 64, 2, 4.0, 0, 2, ["baseline", "tome", "todo"], 1)
 ONLY_THE_MODEL_REFUSES = ("", 64, 64, 2, 4.0, 0, 8, ["baseline", "tome", "todo"], 1)  # a 4×4 grid, stride 8
 
 
-@pytest.fixture(scope="module")
-def loaded() -> LoadedPipeline:
-    return loaded_pipeline(sdxl_pipeline(), Source(place="somewhere/tiny-sdxl", name="tiny"))
-
-
-@pytest.fixture(scope="module")
-def page(loaded) -> Page:
-    return Page(loaded, example=None)
-
-
 def updates(page: Page, session: Session, *settings: object) -> list[dict]:
-    return list(page.compare_on_page(session, "a fox", *settings))
+    return list(page.compare_on_page(session, from_here(), "a fox", *settings))
 
 
 def compared(page: Page, session: Session) -> Comparison:
     updates(page, session, *SMALL)
     return session.comparison
+
+
+def same_picture(file: str, image: Image.Image) -> bool:
+    with Image.open(file) as picture:
+        return ImageChops.difference(picture, image).getbbox() is None
 
 
 def test_a_finished_run_is_the_sessions_and_frees_the_buttons(page) -> None:
@@ -62,7 +57,7 @@ def test_what_only_the_model_refuses_brings_the_last_comparison_back(page) -> No
     assert session.comparison is before
     assert last[page.compare_button]["interactive"]
     for result in before.results:
-        assert last[page.pictures[result.method]]["value"] is result.image
+        assert same_picture(last[page.pictures[result.method]]["value"], result.image)
         assert f"{result.times.seconds:.2f} s" in last[page.cards[result.method]]
 
 
@@ -87,7 +82,7 @@ def test_a_bug_is_logged_and_not_shown(page, monkeypatch, caplog) -> None:
 def test_stop_keeps_what_is_done_and_says_what_is_not(page) -> None:
     session = Session()
     seen: dict = {}
-    for update in page.compare_on_page(session, "a fox", *SMALL[:3], 60, *SMALL[4:]):
+    for update in page.compare_on_page(session, from_here(), "a fox", *SMALL[:3], 60, *SMALL[4:]):
         seen |= update
         if 'class="large"' in str(update.get(page.cards["baseline"], "")):
             assert page.stop(session)["interactive"] is False
@@ -95,6 +90,19 @@ def test_stop_keeps_what_is_done_and_says_what_is_not(page) -> None:
     assert "Stopped." in seen[page.message]
     assert "Stopped before it was done" in seen[page.cards["todo"]]
     assert threading.active_count() < 20
+
+
+def test_script_in_a_prompt_is_text_in_all_html_of_the_page(page) -> None:
+    script = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    html = [page.message, page.about, page.report, *page.cards.values()]
+    seen = [
+        str(value)
+        for update in page.compare_on_page(Session(), from_here(), script, script, *SMALL[1:])
+        for component, value in update.items()
+        if component in html
+    ]
+    assert any(escape(script) in value for value in seen)
+    assert not any("<script" in value or "<img" in value for value in seen)
 
 
 def test_stop_without_a_run_does_nothing(page) -> None:

@@ -1,0 +1,132 @@
+"""Refuses, before gradio sees them, requests that the page never makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY = 256 * 1024  # bytes; two prompts of the longest kind and all settings take less than a tenth
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+PAGES = (
+    "", "config", "theme.css", "favicon.ico", "robots.txt", "manifest.json", "healthz", "metrics",
+)  # fmt: skip
+FOLDERS = ("assets", "static", "svelte", "pwa_icon")
+API = "gradio_api"
+# Not among them: uploads, the proxy, recordings, code generation, and whatever else gradio may come to serve.
+API_ROUTES = (
+    "info", "openapi.json", "app_id", "startup-events", "theme.css", "heartbeat", "queue", "call", "run",
+    "api", "cancel", "reset", "mcp",
+)  # fmt: skip
+FILE = "file="
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        files: the only folder from which `/gradio_api/file=` may serve, and from it only pictures.
+        hosts: names by which this server may be called, without ports; empty for any. Named where the server
+            listens on this machine alone, they keep out a foreign site whose name points here.
+        origins: whence a browser may ask, beside the server's own pages, as `https://example.org`.
+    """
+
+    def __init__(
+        self, app: ASGIApp, files: Path, hosts: Iterable[str] = (), origins: Iterable[str] = ()
+    ) -> None:
+        self.app, self._files = app, files
+        self._hosts, self._origins = frozenset(hosts), frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # the page has no web sockets
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refusal = self._refusal(scope)
+        if refusal is None:
+            body = await _body(receive)
+            if body is None:
+                refusal = PlainTextResponse(f"A request can have {BODY} bytes here.", 413)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        await self.app(scope, _again(body, receive), send)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self._hosts and _name(host) not in self._hosts:
+            return PlainTextResponse(
+                "This server is not called so. Whoever runs it can allow an address with --origin.", 403
+            )
+        if origin is not None and not self._is_own(origin, host, headers.get("x-forwarded-host")):
+            return PlainTextResponse(
+                "Other sites may not ask this server. Whoever runs it can allow one with --origin.",
+                403,
+            )
+        if not self._is_served(scope["path"].removeprefix(scope.get("root_path", ""))):
+            return PlainTextResponse("There is nothing here.", 404)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > BODY:
+            return PlainTextResponse(f"A request can have {BODY} bytes here.", 413)
+        return None
+
+    def _is_own(self, origin: str, *hosts: str | None) -> bool:
+        if origin in self._origins:
+            return True
+        parts = urlsplit(origin)
+        return any(host and parts.netloc and _same(parts.scheme, parts.netloc, host) for host in hosts)
+
+    def _is_served(self, path: str) -> bool:
+        first, _, rest = path.removeprefix("/").partition("/")
+        if first != API:
+            return (first in PAGES and not rest) or first in FOLDERS
+        if rest.startswith(FILE):
+            file = Path(rest.removeprefix(FILE))
+            return file.parent == self._files and file.suffix == ".png" and "\0" not in rest
+        return rest.partition("/")[0] in API_ROUTES
+
+
+async def _body(receive: Receive) -> list[Message] | None:
+    """The messages that make up the body; None where it is too long."""
+    messages, size = [], 0
+    while True:
+        message = await receive()
+        messages.append(message)
+        size += len(message.get("body", b""))
+        if size > BODY:
+            return None
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return messages
+
+
+def _again(messages: list[Message], receive: Receive) -> Receive:
+    """What was received already, and then what comes."""
+    left = iter(messages)
+
+    async def receive_again() -> Message:
+        message = next(left, None)
+        return await receive() if message is None else message
+
+    return receive_again
+
+
+def _name(host: str) -> str:
+    """A `Host` header without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _same(scheme: str, netloc: str, host: str) -> bool:
+    """Whether an origin is that of a `Host` header, which leaves out its scheme's own port."""
+    port = {"http": ":80", "https": ":443"}.get(scheme, "")
+    return netloc.lower().removesuffix(port) == host.lower().removesuffix(port)

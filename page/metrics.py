@@ -1,0 +1,62 @@
+"""Counters for Prometheus, in a registry of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
+
+
+class Metrics:
+    """What `/metrics` shows.
+
+    Args:
+        in_line: how many comparisons are in line, the one that runs included; asked at each look.
+    """
+
+    def __init__(self, in_line: Callable[[], int]) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        Gauge(
+            "todo_in_line", "Comparisons in line, the one that runs included.", registry=self.registry
+        ).set_function(in_line)
+        self.requests = Counter(
+            "todo_requests",
+            "Requests by how they ended: finished, stopped, gone, failed or refused.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.failures = Counter(
+            "todo_failures", "Runs that failed, by the kind of failure.", ["kind"], registry=self.registry
+        )
+        self.method_seconds = Histogram(
+            "todo_method_seconds",
+            "Seconds of a method's denoising loop.",
+            ["method"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.waited_seconds = Histogram(
+            "todo_waited_seconds", "Seconds in line.", buckets=SECONDS, registry=self.registry
+        )
+        self.run_seconds = Histogram(
+            "todo_run_seconds", "Seconds of a run, from its turn on.", buckets=SECONDS, registry=self.registry
+        )
+        self.last_step = Gauge(
+            "todo_last_step_timestamp_seconds", "When the last step was done.", registry=self.registry
+        )
+
+    def text(self) -> bytes:
+        """In the text format of Prometheus, version 0.0.4."""
+        return generate_latest(self.registry)

@@ -1,0 +1,167 @@
+"""Many clients at once: every picture has to be the one that its request gives alone, bit for bit.
+
+    python -m tests.load                            # 200 requests from 20 clients, a server of its own
+    python -m tests.load --requests 24 --clients 6 --different 6
+
+Compares on the CPU, where a request gives the same picture each time with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import psutil
+from gradio_client import Client
+from PIL import Image
+
+from compare import Finished, LoadedPipeline, Request, load_pipeline, run
+from tests.server import MODEL, Server, serving
+
+SIDES = (128, 136, 144, 160, 176, 192)  # pixels
+METHODS = ("baseline", "tome", "todo", "todo-rotating")
+PROMPTS = ("a fox on navy", "a red apple on mint", "a whale", "two keys on white", "a rocket on black")
+FLAT = 64 * 2**20  # bytes by which a server may grow in hundreds of requests
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one request was answered."""
+
+    request: Request
+    said: Request
+    """The request that the report is of."""
+    pictures: dict[str, bytes]
+    """Pixels by method."""
+    prompts: frozenset[str]
+    """What the files themselves say."""
+
+
+def mixed_requests(number: int, different: int, seed: int = 0) -> list[Request]:
+    """So many small requests of all kinds, in random order, of which so many differ."""
+    choose = random.Random(seed)
+    kinds = [
+        Request(
+            prompt=choose.choice(PROMPTS),
+            width=choose.choice(SIDES),
+            height=choose.choice(SIDES),
+            steps=2,
+            guidance_scale=choose.choice((1.0, 4.0)),
+            seed=kind,  # so that no two are the same
+            factor=choose.choice((2, 3, 4)),
+            methods=tuple(choose.sample(METHODS, choose.choice((1, 2)))),
+        )
+        for kind in range(different)
+    ]
+    requests = [kinds[index % different] for index in range(number)]
+    choose.shuffle(requests)
+    return requests
+
+
+def ask(address: str, requests: Sequence[Request]) -> list[Answer]:
+    """One client that sends all its requests before it waits for the first answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        client = Client(address, verbose=False, download_files=folder)
+        jobs = [client.submit(*_arguments(request), api_name="/compare") for request in requests]
+        return [
+            _answer(request, *job.result(timeout=3600)) for request, job in zip(requests, jobs, strict=True)
+        ]
+
+
+def ask_all(address: str, requests: Sequence[Request], clients: int) -> list[Answer]:
+    """Share the requests out to so many clients, which send them all at once."""
+    with ThreadPoolExecutor(clients) as pool:
+        shares = [requests[first::clients] for first in range(clients)]
+        return [answer for answers in pool.map(ask, [address] * clients, shares) for answer in answers]
+
+
+def alone(loaded: LoadedPipeline, request: Request) -> dict[str, bytes]:
+    """The pixels that a request gives when there is no other, by method."""
+    with closing(run(loaded, request)) as events:
+        for event in events:
+            if isinstance(event, Finished):
+                return {result.method: result.image.tobytes() for result in event.comparison.results}
+    raise AssertionError("the run did not finish")
+
+
+def what_is_wrong(
+    loaded: LoadedPipeline, asked: Sequence[Request], answers: Sequence[Answer]
+) -> Iterator[str]:
+    """A sentence for each answer that is lost, another's, or not what its request gives alone."""
+    if len(answers) != len(asked):
+        yield f"{len(asked) - len(answers)} of {len(asked)} were lost"
+    right = {request: alone(loaded, request) for request in dict.fromkeys(asked)}
+    pictures = [pixels for kinds in right.values() for pixels in kinds.values()]
+    if len(set(pictures)) < len(pictures):
+        yield "two requests give the same picture, so that a swap would not show"
+    for answer in answers:
+        if answer.said != answer.request or answer.prompts != {answer.request.prompt}:
+            yield f"the answer to {answer.request} is of {answer.said}, {set(answer.prompts)}"
+        elif answer.pictures != right[answer.request]:
+            yield f"{answer.request} gives other pictures alone"
+
+
+def memory(server: Server) -> int:
+    """Bytes of main memory that the server holds."""
+    return psutil.Process(server.process.pid).memory_info().rss
+
+
+def _arguments(request: Request) -> list[object]:
+    """In the order of the API."""
+    return [
+        request.prompt, request.negative_prompt, request.width, request.height, request.steps,
+        request.guidance_scale, request.seed, request.factor, list(request.methods), request.repeats,
+    ]  # fmt: skip
+
+
+def _answer(request: Request, gallery: list, report: dict) -> Answer:
+    pictures, prompts = {}, set()
+    for entry, result in zip(gallery, report["results"], strict=True):
+        with Image.open(entry["image"]) as picture:
+            prompts.add(picture.text["prompt"])
+            pictures[result["method"]] = picture.tobytes()
+    said = Request(**{field.name: report["request"][field.name] for field in fields(Request)})
+    return Answer(request, said, pictures, frozenset(prompts))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start a server, load it, and say how it went. Returns the exit code: 0 where all was right."""
+    parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__.split("\n")[0])
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--different", type=int, default=50, help="of the requests; the others repeat them")
+    options = parser.parse_args(arguments)
+    asked = mixed_requests(options.requests, options.different)
+    many = ("--max-in-line", str(min(options.requests + 1, 1000)), "--max-per-minute", "100000")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), *many) as server,
+    ):
+        ask_all(server.address, asked[: len(asked) // 4 + 1], options.clients)  # all that is made once
+        before, began = memory(server), time.monotonic()
+        answers = ask_all(server.address, asked, options.clients)
+        took, grown = time.monotonic() - began, memory(server) - before
+    wrong = list(what_is_wrong(load_pipeline(*MODEL[1::2]), asked, answers))
+    if grown > FLAT:
+        wrong.append(f"the server grew by {grown / 2**20:.0f} MiB")
+    for sentence in wrong:
+        print(f"wrong: {sentence}", file=sys.stderr)
+    pictures = sum(len(answer.pictures) for answer in answers)
+    print(
+        f"{len(answers)} of {len(asked)} requests from {options.clients} clients answered in {took:.0f} s, "
+        f"{pictures} pictures, {len(wrong)} wrong; the server held {before / 2**20:.0f} MiB and grew by "
+        f"{grown / 2**20:.0f} MiB"
+    )
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
