@@ -11,7 +11,7 @@ import itertools
 import math
 import mmap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import gradio as gr
@@ -19,9 +19,7 @@ import spaces
 from spaces.config import Config
 
 from compare import Event, InvalidRequest, LoadedPipeline, Request, RunFailed, run
-
-Run = Callable[..., Iterator[Event]]
-"""`run(request, stop=None, longest_line=None)`, as `compare.run` for one model."""
+from page.runs import Run
 
 # Rounded up from FLOPs, as nobody has timed it there yet: what is asked for is a limit, and what is left of
 # it is given back.
