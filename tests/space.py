@@ -17,6 +17,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 FILE_LIMIT = 10_000_000  # bytes; larger ones are refused unless they are in LFS
 TOTAL_LIMIT = 1_000_000_000  # bytes
 RUNS = ("app.py", "page", "compare", "todo_patch")  # what a Space runs
+OPTIONAL = {"torchvision"}  # for LPIPS in a sweep; what is missing without it is said
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 NEEDED = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file", "license")
@@ -123,7 +124,7 @@ def _of_imports(project: Path) -> Iterator[str]:
     files = [file for name in RUNS for file in _python_files(project / name)]
     imported = {module: file for file in files for module in _imports(file)}
     for module, file in sorted(imported.items()):
-        if module in own or module in sys.stdlib_module_names:
+        if module in own or module in OPTIONAL or module in sys.stdlib_module_names:
             continue
         if not any(_normal(home) in known for home in homes.get(module, [module])):
             yield f"{file.relative_to(project)} imports {module}, which requirements.txt does not name."
