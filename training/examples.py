@@ -3,15 +3,15 @@
 EXAMPLES = (
     "a red apple on mint",
     "a fox on navy",
-    "a cat on sky blue",
+    "a butterfly on sky blue",
     "a frog on pink",
     "a mushroom on yellow",
     "a penguin on orange",
     "an alien on lavender",
     "a sunflower on white",
-    "a rocket on navy",
-    "a turtle on pink",
-    "a ladybug on white",
-    "a pumpkin and a maple leaf on mint",
+    "pineapples on navy",
+    "a koala on pink",
+    "doughnuts on white",
+    "a star and a bee on navy",
 )
 FIRST_SEED = 100  # the n-th prompt is drawn with seed FIRST_SEED + n, n from 0

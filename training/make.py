@@ -114,7 +114,7 @@ def on_a_cpu(at: Places) -> tuple[Stage, ...]:
         at.diffusion("24", crops=212_000, batch=16, learning_rate=8e-4, cooldown=0.5),
         at.crops("60", things=60, count=32_000, seed=5_000_000),
         at.vae("60", images=40_000, learning_rate=1.2e-3),
-        at.diffusion("60", crops=410_000, batch=16, learning_rate=8e-4, cooldown=0.27),
+        at.diffusion("60", crops=378_000, batch=16, learning_rate=8e-4, cooldown=0.28),
         *at.ship("60", things=60, windows=90_000),
     )
 
