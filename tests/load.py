@@ -30,6 +30,7 @@ SIDES = (128, 136, 144, 160, 176, 192)  # pixels
 METHODS = ("baseline", "tome", "todo", "todo-rotating")
 PROMPTS = ("a fox on navy", "a red apple on mint", "a whale", "two keys on white", "a rocket on black")
 FLAT = 64 * 2**20  # bytes by which a server may grow in hundreds of requests
+LOOKS = 4  # at a server that has grown by more: what its allocator holds goes up and down, and a leak stays
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serving(Path(folder), *many) as server,
     ):
         # Whatever is made once, above all kernels for each size, is made before the server is weighed.
-        ask_all(server.address, list(dict.fromkeys(asked)), options.clients)
+        different = list(dict.fromkeys(asked))
+        ask_all(server.address, different, options.clients)
         before, began = memory(server), time.monotonic()
         answers = ask_all(server.address, asked, options.clients)
         took, grown = time.monotonic() - began, memory(server) - before
+        for _ in range(LOOKS):
+            if grown <= FLAT:
+                break
+            ask_all(server.address, different, options.clients)
+            grown = min(grown, memory(server) - before)
     wrong = list(what_is_wrong(load_pipeline(*MODEL[1::2]), asked, answers))
     if grown > FLAT:
         wrong.append(f"the server grew by {grown / 2**20:.0f} MiB")
