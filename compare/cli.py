@@ -132,9 +132,12 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
 def _add_paired(commands: argparse._SubParsersAction) -> None:
     paired = commands.add_parser("paired", help="how much methods of a sweep differ, pair by pair")
     paired.set_defaults(command=_paired)
-    paired.add_argument("folder", type=Path, metavar="FOLDER", help="what `compare sweep --out` wrote")
+    paired.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="what `compare sweep --out` wrote"
+    )
     paired.add_argument("--methods", nargs="+", required=True, metavar="METHOD")
     paired.add_argument("--against", default="todo", metavar="METHOD", help="default: todo")
+    paired.add_argument("--plot", type=Path, metavar="FILE", help="draw it too, such as paired.png")
 
 
 def _add_batch(command: argparse.ArgumentParser) -> None:
@@ -297,16 +300,23 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _paired(options: argparse.Namespace) -> int:
     from compare.paired import contrasts, markdown
+    from compare.paired_plot import plot
     from compare.rows import read_rows
     from compare.sweep_rows import Row
 
-    methods = [method_of(id).id for id in options.methods]
-    found = contrasts(read_rows(options.folder, Row), methods, method_of(options.against).id)
-    if not found:
-        raise InvalidRequest(
-            f"{options.folder} has no comparison of {options.against} with {' or '.join(methods)} in it."
-        )
+    methods, against = [method_of(id).id for id in options.methods], method_of(options.against).id
+    found = []
+    for folder in options.folders:
+        of_folder = contrasts(folder.name, read_rows(folder, Row), methods, against)
+        if not of_folder:
+            raise InvalidRequest(
+                f"{folder} has no comparison of {against} with {' or '.join(methods)} in it."
+            )
+        found += of_folder
     print(markdown(found), end="")
+    if options.plot:
+        _make_folder(options.plot.parent)
+        plot(found, options.plot)
     return 0
 
 

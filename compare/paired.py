@@ -23,8 +23,9 @@ class Measure:
     of: Callable[[Row], float | None]
 
 
+DECIDES = Measure("PSNR, dB", 2, lambda row: row.psnr)
 MEASURES = (
-    Measure("PSNR, dB", 2, lambda row: row.psnr),
+    DECIDES,
     Measure("SSIM", 4, lambda row: row.ssim),
     Measure("LPIPS", 4, lambda row: row.lpips),
     Measure("fine detail kept", 3, lambda row: row.high_frequency),
@@ -54,14 +55,14 @@ class Difference:
         return cls(float(values.mean()), float(low), float(high), int((values > 0).sum()), len(values))
 
     def written(self, digits: int) -> str:
-        interval = f"{self.low:+.{digits}f} to {self.high:+.{digits}f}"
-        return f"{self.mean:+.{digits}f} ({interval}), larger in {self.wins} of {self.pairs}"
+        return f"{self.mean:+.{digits}f} ({self.low:+.{digits}f} to {self.high:+.{digits}f})"
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two methods under one setting and factor."""
+    """Two methods under one setting and factor of a sweep."""
 
+    sweep: str
     setting: str
     factor: str
     method: str
@@ -69,8 +70,12 @@ class Contrast:
     differences: dict[str, Difference]
     """By the name of the measure; those that no pair has are not there."""
 
+    @property
+    def label(self) -> str:
+        return f"{method_of(self.method).label} − {method_of(self.against).label}"
 
-def contrasts(rows: Iterable[Row], methods: Sequence[str], against: str) -> list[Contrast]:
+
+def contrasts(sweep: str, rows: Iterable[Row], methods: Sequence[str], against: str) -> list[Contrast]:
     """Each of the methods against one, by setting and factor, in the order in which these first come up.
 
     A pair counts where both have the number; a picture equal to its baseline's has no PSNR.
@@ -82,23 +87,47 @@ def contrasts(rows: Iterable[Row], methods: Sequence[str], against: str) -> list
         if row.method in methods and other is not None:
             groups.setdefault((setting_of(row), factor_of(row), row.method), []).append((row, other))
     return [
-        Contrast(setting, factor, method, against, _differences(pairs))
+        Contrast(sweep, setting, factor, method, against, _differences(pairs))
         for (setting, factor, method), pairs in groups.items()
     ]
 
 
 def markdown(found: Sequence[Contrast]) -> str:
-    """One table, a line per measure."""
-    lines = ["| setting | factor | methods | measure | mean difference (95 %) |", "|---|---|---|---|---|"]
+    """One table: a line per contrast, and a column for each measure that any of them has."""
+    measures = [m for m in MEASURES if any(m.name in contrast.differences for contrast in found)]
+    heads = [
+        "sweep",
+        "setting",
+        "factor",
+        "methods",
+        "pairs",
+        *(m.name for m in measures),
+        f"{DECIDES.name} larger in",
+    ]
+    lines = [_line(heads), "|---" * len(heads) + "|"]
     for contrast in found:
-        methods = f"{method_of(contrast.method).label} − {method_of(contrast.against).label}"
-        lines += [
-            f"| {contrast.setting} | {contrast.factor} | {methods} | {measure.name} | "
-            f"{contrast.differences[measure.name].written(measure.digits)} |"
-            for measure in MEASURES
-            if measure.name in contrast.differences
-        ]
+        there = contrast.differences
+        cells = [there[m.name].written(m.digits) if m.name in there else "–" for m in measures]
+        wins = there.get(DECIDES.name)
+        pairs = max(difference.pairs for difference in there.values())
+        lines.append(
+            _line(
+                [
+                    contrast.sweep,
+                    contrast.setting,
+                    contrast.factor,
+                    contrast.label,
+                    str(pairs),
+                    *cells,
+                    f"{wins.wins} of {wins.pairs}" if wins else "–",
+                ]
+            )
+        )
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _differences(pairs: Sequence[tuple[Row, Row]]) -> dict[str, Difference]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+from tests.local_http import answering
 
 
 class Lender:
@@ -30,16 +31,8 @@ class Lender:
 def lender_on_this_machine() -> Iterator[Lender]:
     """Serve a `Lender` until the block ends."""
     lender = Lender()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(lender))
-    lender.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(_handler_of(lender)) as lender.address:
         yield lender
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _handler_of(lender: Lender) -> type[BaseHTTPRequestHandler]:

@@ -91,7 +91,7 @@ class Places:
                 "classifier",
                 things=things,
                 windows=self.amount(windows, 640),
-                sheets=self.amount(500, 20),
+                sheets=self.amount(600, 20),
                 out=classifier,
             ),
             Stage.of("sheet", model=self.model, out=self.model.with_name(f"{self.model.name}-sheet.png")),
@@ -106,7 +106,7 @@ class Places:
 
 
 def on_a_cpu(at: Places) -> tuple[Stage, ...]:
-    """Few things first, as they are learnt sooner; then the rest, from the same checkpoint."""
+    """Few things first, as they are learnt sooner; then the rest; then crops that always show two kinds."""
     return (
         at.crops("24", things=24, count=24_000),
         at.vae("24", images=36_000),
@@ -115,7 +115,9 @@ def on_a_cpu(at: Places) -> tuple[Stage, ...]:
         at.crops("60", things=60, count=32_000, seed=5_000_000),
         at.vae("60", images=40_000, learning_rate=1.2e-3),
         at.diffusion("60", crops=378_000, batch=16, learning_rate=8e-4, cooldown=0.28),
-        *at.ship("60", things=60, windows=90_000),
+        at.crops("60-large", things=60, count=6_000, side=256, seed=600_000),
+        at.diffusion("60-large", crops=393_000, batch=8, learning_rate=6e-4, cooldown=0.034),
+        *at.ship("60", things=60, windows=160_000),
     )
 
 

@@ -10,7 +10,7 @@ from tests.compare.test_sweep import finished
 
 def test_pairs_are_rows_that_differ_in_the_method_only(loaded, tmp_path) -> None:
     rows = finished(loaded, tmp_path)
-    found = contrasts(rows, ["tome"], "todo")
+    found = contrasts("out", rows, ["tome"], "todo")
     assert [(contrast.factor, contrast.method) for contrast in found] == [("2", "tome"), ("3", "tome")]
     by_hand = [
         ours.ssim - theirs.ssim
@@ -22,13 +22,17 @@ def test_pairs_are_rows_that_differ_in_the_method_only(loaded, tmp_path) -> None
     assert (ssim.pairs, ssim.wins) == (4, sum(value > 0 for value in by_hand))
     assert ssim.mean == pytest.approx(sum(by_hand) / 4)
     assert "LPIPS" not in found[0].differences
-    assert "| ToMe − ToDo | SSIM |" in markdown(found)
+    head, _, first, _ = markdown(found).splitlines()
+    assert "| SSIM |" in head
+    assert "LPIPS" not in head
+    assert "| ToMe − ToDo | 4 |" in first
+    assert ssim.written(4) in first
 
 
 def test_a_pair_without_a_psnr_does_not_count(loaded, tmp_path) -> None:
     rows = finished(loaded, tmp_path)
     rows[0] = rows[0].model_copy(update={"psnr": None})
-    assert contrasts(rows, ["tome"], "todo")[0].differences["PSNR, dB"].pairs == 3
+    assert contrasts("out", rows, ["tome"], "todo")[0].differences["PSNR, dB"].pairs == 3
 
 
 def test_the_interval_holds_the_mean_and_a_constant_has_none() -> None:
@@ -51,7 +55,12 @@ def test_the_command_prints_the_table_or_says_what_is_missing(loaded, tmp_path, 
     rows = finished(loaded, tmp_path)
     folder = str(tmp_path / "out")
     assert main(["paired", folder, "--methods", "tome"]) == 0
-    assert capsys.readouterr().out == markdown(contrasts(rows, ["tome"], "todo"))
+    assert capsys.readouterr().out == markdown(contrasts("out", rows, ["tome"], "todo"))
+    assert (
+        main(["paired", folder, folder, "--methods", "tome", "--plot", str(tmp_path / "new" / "it.png")]) == 0
+    )
+    assert capsys.readouterr().out.count("| ToMe − ToDo |") == 4
+    assert (tmp_path / "new" / "it.png").stat().st_size > 10_000
     assert main(["paired", folder, "--methods", "todo-random"]) == 2
     assert "has no comparison of todo with todo-random" in capsys.readouterr().err
     assert main(["paired", str(tmp_path / "nowhere"), "--methods", "tome"]) == 2
