@@ -81,7 +81,7 @@ class Defaults:
     guidance_scale: float
 
 
-BUNDLED_DEFAULTS = Defaults(width=512, height=512, steps=12, guidance_scale=4.0)
+BUNDLED_DEFAULTS = Defaults(width=512, height=512, steps=12, guidance_scale=2.5)
 
 
 @dataclass(frozen=True)

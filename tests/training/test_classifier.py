@@ -30,11 +30,11 @@ def test_an_empty_sheet_is_its_background_and_nothing_else(classifier, backgroun
 
 
 @pytest.mark.usefixtures("artwork")
-@pytest.mark.parametrize(("side", "count"), [(128, 60), (256, 30), (512, 6)])
-def test_it_reads_sheets_it_has_never_seen(classifier, side, count) -> None:
+@pytest.mark.parametrize(("side", "count", "least"), [(128, 60, 57), (256, 30, 30), (512, 6, 6)])
+def test_it_reads_sheets_it_has_never_seen(classifier, side, count, least) -> None:
     sheets = draw_sheets(len(classifier.objects), count, side, HELD_OUT_SEED + 1)
     accuracy = check_classifier(classifier, sheets)
-    assert accuracy.all_right >= 0.95 * count  # few sheets; training/README.md has the share of many
+    assert accuracy.all_right >= least  # few sheets; training/README.md has the share of many
     assert accuracy.background_right == count
 
 
@@ -42,14 +42,14 @@ def test_it_reads_sheets_it_has_never_seen(classifier, side, count) -> None:
 def test_it_reads_soft_pictures(classifier) -> None:
     sheets = draw_sheets(len(classifier.objects), 30, 192, HELD_OUT_SEED + 2)
     soft = [_blurred(sheet, radius=3) for sheet in sheets]
-    assert check_classifier(classifier, soft).all_right >= 27
+    assert check_classifier(classifier, soft).all_right >= 29
 
 
 @pytest.mark.usefixtures("artwork")
 def test_it_seldom_takes_something_else_for_a_thing_it_knows(classifier) -> None:
     sheets = draw_sheets(len(classifier.objects), 30, 256, HELD_OUT_SEED + 3, strangers)
     fooled = [classifier.read(Image.fromarray(sheet.pixels)).seen for sheet in sheets]
-    assert sum(map(bool, fooled)) <= 10  # of 30 with three strangers each
+    assert sum(map(bool, fooled)) <= 6  # of 30 with three strangers each
 
 
 def test_saved_and_loaded_it_reads_the_same(classifier, tmp_path) -> None:
