@@ -7,11 +7,13 @@ from itertools import groupby
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from compare.colours import COLOURS
 from compare.paired import Contrast
+from compare.request import method_of
 
-MEASURES = ("PSNR, dB", "SSIM", "fine detail kept")
+MEASURES = ("PSNR, dB", "SSIM", "fine detail off by")
 TOP = 0.8  # inches for what is above and below the lines
 LINE = 0.24  # inches for each of them
 
@@ -20,18 +22,21 @@ def plot(found: Sequence[Contrast], file: Path) -> None:
     """Draw the mean differences with their 95 % confidence intervals, sweeps one below the other."""
     places, names, heads = [], [], []
     place = 0
+    several = len({contrast.method for contrast in found}) > 1
     for sweep, group in groupby(found, key=lambda contrast: contrast.sweep):
         heads.append((place, sweep))
         for contrast in group:
             place += 1
             places.append(place)
-            names.append(f"{contrast.setting}, factor {contrast.factor}")
+            setting = f"{contrast.setting}, factor {contrast.factor}"
+            names.append(f"{method_of(contrast.method).label}: {setting}" if several else setting)
         place += 1.5
     figure = Figure(figsize=(4 + 3 * len(MEASURES), TOP + LINE * place), layout="constrained")
     panels = figure.subplots(1, len(MEASURES), sharey=True)
     for panel, measure in zip(panels, MEASURES, strict=True):
         panel.axvline(0, color="#999999", linewidth=1)
         panel.set_title(measure, fontsize="medium")
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         for at, contrast in zip(places, found, strict=True):
             difference = contrast.differences.get(measure)
             if difference is None:
