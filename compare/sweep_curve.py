@@ -17,6 +17,8 @@ from compare.request import method_of
 from compare.share import Share
 from compare.sweep_rows import Row
 
+WIDE = 8  # inches, from which the names of four methods fit into a line
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -93,30 +95,43 @@ def markdown(points: Sequence[Point]) -> str:
 def plot(points: Sequence[Point], file: Path) -> None:
     """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting.
 
-    Below each, where the pictures could be read, how much of the prompts was found in them, with 95 %
-    confidence intervals, and Baseline's share as a dashed line.
+    Below each (beside it where there is only one), if the pictures could be read, how much of the prompts was
+    found in them, with 95 % confidence intervals, and Baseline's share as a dashed line.
     """
     settings = list(dict.fromkeys(point.setting for point in points))
     draws = [_draw_psnr] + ([_draw_share] if any(point.shown.of for point in points) else [])
-    columns = min(3, len(settings))
-    rows = -(-len(settings) // columns) * len(draws)
-    figure = Figure(figsize=(5.2 * columns, 4.2 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for place in range(columns * rows // len(draws)):
-        row, column = place // columns * len(draws), place % columns
-        for panel, draw in zip(panels[row : row + len(draws), column], draws, strict=True):
-            if place >= len(settings):
-                panel.remove()
-                continue
+    figure = Figure(layout="constrained")
+    panels = _panels(figure, len(settings), len(draws))
+    for setting, of_setting in zip(settings, panels, strict=True):
+        same = [point for point in points if point.setting == setting]
+        for panel, draw in zip(of_setting, draws, strict=True):
             panel.axvline(1, color="#999999", linewidth=1)
-            panel.set(title=settings[place], xlabel="speed-up")
-            same = [point for point in points if point.setting == settings[place]]
+            panel.set(title=setting, xlabel="speed-up")
             for method in dict.fromkeys(point.method for point in same):
                 draw(panel, [point for point in same if point.method == method])
     figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+        *panels[0][0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2 if figure.get_figwidth() < WIDE else 4,
+        frameon=False,
     )
     figure.savefig(file, dpi=120)
+
+
+def _panels(figure: Figure, settings: int, draws: int) -> list[Sequence[Axes]]:
+    """The panels of each setting."""
+    columns = draws if settings == 1 else min(3, settings)
+    rows = 1 if settings == 1 else -(-settings // columns) * draws
+    figure.set_size_inches(5.2 * columns, 4.2 * rows + 0.4)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    if settings == 1:
+        return [panels[0]]
+    blocks = panels.reshape(rows // draws, draws, columns)
+    found = [blocks[place // columns, :, place % columns] for place in range(columns * rows // draws)]
+    for empty in found[settings:]:
+        for panel in empty:
+            panel.remove()
+    return found[:settings]
 
 
 def _draw_psnr(panel: Axes, line: Sequence[Point]) -> None:
