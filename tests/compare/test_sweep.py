@@ -155,9 +155,14 @@ def test_where_a_network_can_read_the_pictures_it_says_what_is_left_of_the_promp
     assert all(row.shown <= row.asked and row.baseline_shown <= row.asked for row in rows)
     assert [point.shown.of for point in points(rows)] == [4] * 4
     assert markdown(points(rows)).count(", n = 4) |") == 2 * 4
-    plot(points(rows), tmp_path / "curve.png")
-    with Image.open(tmp_path / "curve.png") as picture:
-        assert picture.height > 1.5 * picture.width  # the share of the prompt below the PSNR
+    one = points(rows)
+    two = [*one, *(replace(point, setting="another") for point in one)]
+    plot(one, tmp_path / "one.png")
+    plot(two, tmp_path / "two.png")
+    with Image.open(tmp_path / "one.png") as beside, Image.open(tmp_path / "two.png") as below:
+        assert beside.width > 2 * beside.height  # the share of the prompt beside the PSNR
+        assert below.width == beside.width  # and below it, where the next setting is beside it
+        assert below.height > 1.8 * beside.height
     with pytest.raises(InvalidRequest, match="rows with classifier"):
         finished(loaded, tmp_path, text)
 
