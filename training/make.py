@@ -2,7 +2,7 @@
 
 ``python -m training.make`` follows the shipped weights' schedule where there is no CUDA device, and where
 there is one it trains longer, on more things and on larger crops. Killed, the same command goes on: what is
-finished is skipped, and training resumes from its last checkpoint. ``--scale 0.002`` tries the same commands
+finished is skipped, and training resumes from its last checkpoint. ``--scale 0.0005`` tries the same commands
 on next to no data.
 """
 
