@@ -37,8 +37,8 @@ METHODS = (
     Method(
         "todo-rotating",
         "ToDo, rotating grid",
-        "ToDo on a grid that moves with every step and block; with factor 2 at 512×512 it is 11.5 dB closer to "
-        "Baseline than ToDo (mean of 20 prompts, bundled model)",
+        "ToDo on a grid that moves with every step and block; with factor 2 at 512×512 it is 11.5 dB closer "
+        "to Baseline than ToDo (mean of 20 prompts, bundled model)",
     ),
     Method("fewer-steps", "Fewer steps", "Baseline with as many steps as fit into ToDo's time"),
 )
