@@ -347,7 +347,10 @@ class Page:
                     )
                 }
             case Started(notes=notes):
-                return {self.about: cards.about_run(request, notes)}
+                return {
+                    self.message: cards.progress("Warming up: a step and a decoding that are not timed."),
+                    self.about: cards.about_run(request, notes),
+                }
             case MethodStarted(method=method, steps=steps):
                 return {
                     self.message: cards.progress(f"{method_of(method).label} is running."),

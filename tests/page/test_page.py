@@ -42,6 +42,13 @@ def test_a_finished_run_is_the_sessions_and_frees_the_buttons(page) -> None:
     assert "Done." in last[page.message]
 
 
+def test_the_message_says_what_is_going_on(page) -> None:
+    seen = [str(update.get(page.message, "")) for update in updates(page, Session(), *SMALL)]
+    said = ["Starting", "Warming up", "Baseline is running", "ToMe is running", "ToDo is running", "Done"]
+    first = [next(at for at, message in enumerate(seen) if words in message) for words in said]
+    assert first == sorted(first)
+
+
 def test_a_request_that_is_never_valid_changes_nothing_but_the_message(page) -> None:
     session = Session()
     (only,) = updates(page, session, "", 63, *SMALL[2:])
