@@ -132,7 +132,7 @@ class Request:
         if not self.methods:
             raise InvalidRequest(f"No method was chosen: choose some of {known}.")
         for id in self.methods:
-            if id not in {method.id for method in self.known}:
+            if id not in [method.id for method in self.known]:  # a list: what JSON brings may have no hash
                 raise InvalidRequest(f"Methods are {known}; {_shown(id)} is not one of them.")
         if len(set(self.methods)) < len(self.methods):
             raise InvalidRequest(f"Each method can be chosen once; got {_listed(self.methods)}.")

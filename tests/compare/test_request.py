@@ -33,6 +33,8 @@ BAD = {
     "unknown method": ({"methods": ("baseline", "magic")}, "'magic' is not one of them"),
     "one method as a string": ({"methods": "todo"}, "must be a list"),
     "no method": ({"methods": ()}, "choose some of baseline"),
+    "a list for a method": ({"methods": [[]]}, "[] is not one of them"),
+    "an object for a method": ({"methods": [{"todo": 2}]}, "is not one of them"),
     "a method twice": ({"methods": ("todo", "todo")}, "once"),
     "a method that is no string": ({"methods": [None]}, "nothing is not one of them"),
     "fewer steps than nothing": ({"methods": ("baseline", "fewer-steps")}, "choose baseline and todo"),
