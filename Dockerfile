@@ -21,6 +21,7 @@ COPY assets/ assets/
 COPY todo_patch/ todo_patch/
 COPY compare/ compare/
 COPY page/ page/
+COPY server/ server/
 
 USER page
 ENV GRADIO_SERVER_NAME=0.0.0.0 \

@@ -42,21 +42,22 @@ from compare import (
     method_of,
     script_for,
 )
-from compare.environment import environment
+from compare.experiment.device import environment
 from compare.request import SEEDS, SIZE_MULTIPLE
-from page import answer, cards
-from page.closing import told_to_end
-from page.gpu import runner
-from page.guard import Guard
-from page.health import Health
-from page.limits import Limits
-from page.log import log_as_json
-from page.open_files import allow_as_many_as_the_system_does
+from page import api as answer
+from page import html as cards
 from page.pictures import Pictures
-from page.runs import Job, Runs, Stop
-from page.scratch import scratch_folder
-from page.serving import Serving, add_options
-from page.visitors import visitor_of
+from server.health import Health
+from server.limits import Limits
+from server.log import log_as_json
+from server.open_files import allow_as_many_as_the_system_does
+from server.options import Serving, add_options
+from server.process import told_to_end
+from server.request_filter import Guard
+from server.runs import Job, Runs, Stop
+from server.scratch import scratch_folder
+from server.visitors import visitor_of
+from server.zero_gpu import runner
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 METHODS_AT_FIRST = ["baseline", "tome", "todo"]

@@ -29,11 +29,11 @@ _HOME = {
     "compare.report": (
         "Comparison", "Environment", "LevelTokens", "ModelInfo", "PlanSummary", "Result", "Scores", "Times",
     ),
-    "compare.load": (
+    "compare.models.load": (
         "Defaults", "LoadedPipeline", "ModelNotLoaded", "attention_backends", "load_pipeline",
     ),
-    "compare.experiment": ("OutOfMemory", "RunFailed", "TooManyWaiting", "in_line", "prepare", "run"),
-    "compare.vocabulary": ("Vocabulary",),
+    "compare.experiment.worker": ("OutOfMemory", "RunFailed", "TooManyWaiting", "in_line", "prepare", "run"),
+    "compare.models.vocabulary": ("Vocabulary",),
     "compare.script": ("script_for",),
     "compare.sheet": ("contact_sheet",),
 }  # fmt: skip

@@ -12,15 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compare.bench_request import BENCH_METHODS, DEFAULT_METHODS
+from compare.bench.request import BENCH_METHODS, DEFAULT_METHODS
 from compare.request import METHODS, InvalidRequest, method_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from compare.bench import Turn
+    from compare.bench.timing import Turn
     from compare.events import Event
-    from compare.load import LoadedPipeline
+    from compare.models.load import LoadedPipeline
     from compare.report import Comparison
 
 BAD_INPUT, STOPPED = 2, 130
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.command_line = shlex.join(["python", "-m", "compare", *arguments])
     # Imported after parsing: `--help` and typing errors need not wait for torch.
-    from compare.experiment import RunFailed
-    from compare.load import ModelNotLoaded
+    from compare.experiment.worker import RunFailed
+    from compare.models.load import ModelNotLoaded
 
     try:
         return options.command(options)
@@ -168,8 +168,8 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from compare.experiment import run
-    from compare.load import DTYPES, load_pipeline
+    from compare.experiment.worker import run
+    from compare.models.load import DTYPES, load_pipeline
 
     loaded = load_pipeline(
         options.model, options.device, DTYPES.get(options.dtype), attention=options.attention
@@ -201,9 +201,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from compare.bench import bench
-    from compare.bench_report import report_of
-    from compare.bench_request import BenchRequest
+    from compare.bench.report import report_of
+    from compare.bench.request import BenchRequest
+    from compare.bench.timing import bench
 
     loaded = _load_for_bench(options)
     given = [_size(size) for size in options.sizes or ()]
@@ -228,11 +228,11 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _profile(options: argparse.Namespace) -> int:
-    from compare.bench_request import BenchRequest
-    from compare.breakdown import breakdown, breakdown_table
-    from compare.experiment import OutOfMemory
-    from compare.memory import is_out_of_memory
-    from compare.variants import Variant, variants
+    from compare.bench.profile import breakdown, breakdown_table
+    from compare.bench.request import BenchRequest
+    from compare.bench.variants import Variant, variants
+    from compare.experiment.memory import is_out_of_memory
+    from compare.experiment.worker import OutOfMemory
 
     if options.method == "baseline":
         raise InvalidRequest("Baseline is always in the profile: choose the method to set beside it.")
@@ -260,13 +260,13 @@ def _profile(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from compare.experiment import OutOfMemory
-    from compare.load import DTYPES, load_pipeline, with_scheduler
-    from compare.referee import Referee
-    from compare.rows import RowFolder
-    from compare.sweep import Sweep, sweep
-    from compare.sweep_curve import markdown, plot, points
-    from compare.sweep_rows import Row, Setup
+    from compare.experiment.worker import OutOfMemory
+    from compare.models.load import DTYPES, load_pipeline, with_scheduler
+    from compare.study.curve import markdown, plot, points
+    from compare.study.row_folder import RowFolder
+    from compare.study.rows import Row, Setup
+    from compare.study.scorers import Referee
+    from compare.study.sweep import Sweep, sweep
 
     asked = Sweep.load(options.file)
     loaded = load_pipeline(
@@ -299,10 +299,10 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _paired(options: argparse.Namespace) -> int:
-    from compare.paired import contrasts, markdown
-    from compare.paired_plot import plot
-    from compare.rows import read_rows
-    from compare.sweep_rows import Row
+    from compare.study.paired import contrasts, markdown
+    from compare.study.paired_plot import plot
+    from compare.study.row_folder import read_rows
+    from compare.study.rows import Row
 
     methods, against = [method_of(id).id for id in options.methods], method_of(options.against).id
     found = []
@@ -321,8 +321,8 @@ def _paired(options: argparse.Namespace) -> int:
 
 
 def _load_for_bench(options: argparse.Namespace) -> LoadedPipeline:
-    from compare.architectures import random_pipeline
-    from compare.load import DTYPES, load_pipeline
+    from compare.models.load import DTYPES, load_pipeline
+    from compare.models.random_weights import random_pipeline
 
     if options.architecture and options.model:
         raise InvalidRequest("--model and --architecture exclude each other: give one of them.")

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from diffusers import DiffusionPipeline
 
-from compare.grid_variants import CHOICES, chosen_tokens
 from compare.request import InvalidRequest, Request
+from compare.study.grid_variants import CHOICES, chosen_tokens
 from todo_patch import ToDo, ToMe, patched
 
 

@@ -6,10 +6,10 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+from compare.experiment.decoding import is_tiled
 from compare.methods import patch_of
 from compare.report import ModelInfo
 from compare.request import Request
-from compare.tiles import is_tiled
 from todo_patch import ToDo, ToMe
 
 

@@ -1,1 +1,1 @@
-"""What the page says, as HTML text. `app.py` says when."""
+"""How a comparison becomes components of the page."""

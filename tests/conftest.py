@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+import torch
 
-from tests.server import Server, serving
+from tests.helpers.server import Server, serving
+
+# Tests run beside others: two threads that wait for each other on busy cores take ten times as long as one.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the servers and commands that tests start
 
 
 @pytest.fixture(scope="session")

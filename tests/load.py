@@ -24,7 +24,7 @@ from gradio_client import Client
 from PIL import Image
 
 from compare import Finished, LoadedPipeline, Request, load_pipeline, run
-from tests.server import MODEL, Server, serving
+from tests.helpers.server import MODEL, Server, serving
 
 SIDES = (128, 136, 144, 160, 176, 192)  # pixels
 METHODS = ("baseline", "tome", "todo", "todo-rotating")

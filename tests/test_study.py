@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from compare.cli import main
-from compare.load import load_pipeline
-from compare.rows import read_rows
-from compare.sweep import Sweep
-from compare.sweep_rows import Row, keys_of
+from compare.models.load import load_pipeline
+from compare.study.row_folder import read_rows
+from compare.study.rows import Row, keys_of
+from compare.study.sweep import Sweep
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAPER = (PROJECT / "docs" / "rotating-grid.md").read_text(encoding="utf-8")

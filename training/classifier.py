@@ -1,4 +1,4 @@
-"""Trains the classifier by which pictures are scored, `compare/classifier.py`.
+"""Trains the classifier by which pictures are scored, `compare/study/classifier.py`.
 
 ``python -m training.classifier --things 60`` does it on rendered sheets, writes its weights beside the model
 and prints how well that reads sheets it has never seen; ``--check`` does the last alone. It is never shown a
@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from compare.classifier import Classifier, load_classifier
-from compare.load import CLASSIFIER
+from compare.models.load import CLASSIFIER
+from compare.study.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
 from training.device import autocast, pick_device
 from training.labelled import SEEN, UNSEEN, Sheet, crowded, draw_sheets, strangers

@@ -19,14 +19,14 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from compare.classifier import Classifier, load_classifier
-from compare.clock import timed_loop
-from compare.fingerprint import fingerprint
-from compare.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
+from compare.experiment.clock import timed_loop
 from compare.methods import put_on
+from compare.models.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
+from compare.models.weights_hash import fingerprint
 from compare.request import InvalidRequest, method_of
-from compare.rows import RowFolder
-from compare.share import Share
+from compare.statistics import Share
+from compare.study.classifier import Classifier, load_classifier
+from compare.study.row_folder import RowFolder
 from training.classifier import HELD_OUT_SEED, WEIGHTS
 from training.labelled import draw_sheets
 from training.paths import SHIPPED, WORK

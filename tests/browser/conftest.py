@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.server import Server
+from tests.helpers.server import Server
 
 WAIT = 60_000  # milliseconds, on a slow machine
 expect.set_options(timeout=WAIT)

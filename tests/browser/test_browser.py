@@ -10,7 +10,7 @@ from PIL import Image, ImageChops
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import compare, fill, first_step, message, small
-from tests.server import PROJECT, Server
+from tests.helpers.server import PROJECT, Server
 
 pytestmark = pytest.mark.browser
 EXAMPLE = PROJECT / "assets" / "example"

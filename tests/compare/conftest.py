@@ -8,10 +8,10 @@ import pytest
 from huggingface_hub import constants, hf_api
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
-from compare.load import LoadedPipeline, Source, loaded_pipeline
+from compare.models.load import LoadedPipeline, Source, loaded_pipeline
 from compare.request import Request
-from tests.hub import Hub, hub_on_this_machine
-from tests.tiny_models import sdxl_pipeline
+from tests.helpers.hub import Hub, hub_on_this_machine
+from tests.helpers.tiny_models import sdxl_pipeline
 
 SIDE, STEPS = 64, 3
 

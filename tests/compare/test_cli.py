@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from compare import experiment
 from compare.cli import main
 from compare.events import StepDone
-from compare.experiment import run
+from compare.experiment import worker as experiment
+from compare.experiment.worker import run
 from compare.report import Comparison
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from datetime import timezone
 import pytest
 from PIL import Image
 
-from compare.experiment import run
+from compare.experiment.worker import run
 from compare.report import Comparison
 from compare.sheet import contact_sheet, scores_of, times_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from compare.experiment import run
-from compare.load import SDXL, load_pipeline
+from compare.experiment.worker import run
+from compare.models.load import SDXL, load_pipeline
 from compare.script import script_for
 
 PROJECT = Path(__file__).resolve().parents[2]

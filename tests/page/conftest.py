@@ -16,10 +16,10 @@ from PIL import Image
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
 from app import Page
-from compare.load import LoadedPipeline, Source, loaded_pipeline
-from page.limits import Limits
-from tests.server import Server
-from tests.tiny_models import sdxl_pipeline
+from compare.models.load import LoadedPipeline, Source, loaded_pipeline
+from server.limits import Limits
+from tests.helpers.server import Server
+from tests.helpers.tiny_models import sdxl_pipeline
 
 
 @pytest.fixture(scope="session", autouse=True)

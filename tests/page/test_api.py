@@ -13,7 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 from compare import METHODS, Comparison
-from tests.server import Server
+from tests.helpers.server import Server
 
 MOMENT = {"width": 128, "height": 128, "steps": 2}
 

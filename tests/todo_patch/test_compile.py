@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from tests.tiny_models import sd15_pipeline, sd15_unet, unet_inputs
+from tests.helpers.tiny_models import sd15_pipeline, sd15_unet, unet_inputs
 from todo_patch import ToDo, ToMe, apply_patch, begin_run, remove_patch
 
 # Two levels of the same width: torch compiles their blocks once, and must still tell them apart.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny_models import sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import sdxl_unet, unet_inputs
 from todo_patch import ToDo, ToMe, apply_patch, begin_run, patched
 
 pytestmark = [

@@ -9,7 +9,7 @@ import torch
 from diffusers import StableDiffusionXLPAGPipeline
 from diffusers.models.attention_processor import AttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
 
-from tests.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, patched, remove_patch
 from todo_patch.blocks import self_attention
 

@@ -10,8 +10,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
-from compare.architectures import architecture, empty_unet
-from tests.tiny_models import sd15_pipeline, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from compare.models.random_weights import architecture, empty_unet
+from tests.helpers.tiny_models import sd15_pipeline, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, plan
 from todo_patch.blocks import self_attention
 

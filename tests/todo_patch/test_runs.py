@@ -18,7 +18,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from tests.tiny_models import sd15_pipeline, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, sdxl_unet, unet_inputs
 from todo_patch import ToDo, ToMe, apply_patch, begin_run
 from todo_patch.blocks import self_attention
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor2_0, SlicedAttnProcessor
 
-from tests.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from tests.todo_patch.written_out import WrittenOutAttention
 from todo_patch import ToDo, apply_patch, begin_run, patched
 from todo_patch.blocks import self_attention

@@ -6,7 +6,7 @@ import pytest
 import tomesd
 import torch
 
-from tests.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from todo_patch import ToDo, ToMe, apply_patch, plan, remove_patch
 from todo_patch.blocks import self_attention
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
-from compare.classifier import Classifier, load_classifier
+from compare.study.classifier import Classifier, load_classifier
 from training.classifier import WEIGHTS
 from training.paths import WORK
 

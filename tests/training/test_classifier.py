@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from compare.classifier import Classifier, load_classifier
+from compare.study.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
 from training.classifier import HELD_OUT_SEED, WEIGHTS, check_classifier
 from training.labelled import Sheet, draw_sheets, strangers

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from compare.load import LoadedPipeline, Source, loaded_pipeline
-from compare.rows import RowFolder
-from compare.share import Share
-from tests.tiny_models import sdxl_pipeline
+from compare.models.load import LoadedPipeline, Source, loaded_pipeline
+from compare.statistics import Share
+from compare.study.row_folder import RowFolder
+from tests.helpers.tiny_models import sdxl_pipeline
 from training.artwork import THINGS
 from training.crops import write_vocabulary
 from training.prompts import Prompt, fixed_prompts

@@ -1,0 +1,1 @@
+"""The benchmark: methods and their measured upper bounds, interleaved, on one clock."""

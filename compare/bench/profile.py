@@ -1,0 +1,166 @@
+"""Where the time of a step goes, part by part: what is left between a method and its measured limit.
+
+Hooks put a mark before and after every part, and a part inside another is counted once. On CUDA the marks are
+events in the stream, so the device never waits for them; what they add is in the totals, for all alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+
+import torch
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
+
+from compare.bench.denoising_loop import DenoisingLoop
+from compare.bench.variants import Variant, put_on
+from compare.models.load import LoadedPipeline
+from todo_patch.blocks import find_unet, self_attention
+
+HOOKS = "the patch's own hooks"
+REST = "everything else"
+
+
+def breakdown(
+    loaded: LoadedPipeline, variants: tuple[Variant, ...], width: int, height: int, batch: int, rounds: int
+) -> dict[Variant, dict[str, float]]:
+    """Seconds of one UNet call by part, the median of the rounds; variants take turns, warm-up thrown away.
+
+    Parts are self-attention by level (its projections and the attention product), cross-attention,
+    feed-forward, convolutions, the patch's own hooks, and everything else (such as norms and residuals; for
+    ToMe the merging too). For Baseline there are no hooks.
+    """
+    pipe = loaded.pipe
+    latent = height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
+    loop = DenoisingLoop(loaded, width, height, batch, steps=1)
+    laps: dict[Variant, list[dict[str, float]]] = {variant: [] for variant in variants}
+    for _ in range(rounds):
+        for variant, of_rounds in laps.items():
+            with put_on(pipe, variant, latent), _watched(find_unet(pipe), loaded.device) as watch:
+                loop.step()
+                watch.laps.clear()
+                loop.step()
+            of_rounds.append(watch.seconds())
+    return {
+        variant: {part: median(seconds[part] for seconds in of_rounds) for part in of_rounds[0]}
+        for variant, of_rounds in laps.items()
+    }
+
+
+def breakdown_table(parts: dict[Variant, dict[str, float]], method: Variant) -> str:
+    """A Markdown table in milliseconds; the last column is what keeps `method` from its limit."""
+    names = list(dict.fromkeys(part for seconds in parts.values() for part in seconds))
+    names.sort(key=lambda name: (name in (HOOKS, REST), name == REST, name))
+    lines = [
+        f"| part, ms | {' | '.join(map(str, parts))} | {method.label} less its limit |",
+        f"|---|{'---|' * (len(parts) + 1)}",
+    ]
+
+    def line(name: str, of: Callable[[dict[str, float]], float]) -> str:
+        times = [of(seconds) for seconds in parts.values()]
+        gap = of(parts[method]) - of(parts[method.limit])
+        return f"| {name} | {' | '.join(f'{1000 * t:.2f}' for t in times)} | {1000 * gap:+.2f} |"
+
+    lines += [line(name, lambda seconds, name=name: seconds.get(name, 0.0)) for name in names]
+    lines.append(line("the step", lambda seconds: sum(seconds.values())))
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class _Lap:
+    part: str
+    inside: int | None
+    """The number of the lap that this one is a part of."""
+    start: object
+    end: object = None
+
+
+@dataclass
+class _Watch:
+    """A stopwatch for nested parts."""
+
+    device: torch.device
+    laps: list[_Lap] = field(default_factory=list)
+    _open: list[int] = field(default_factory=list)
+
+    def begin(self, part: str) -> None:
+        self.laps.append(_Lap(part, self._open[-1] if self._open else None, self._mark()))
+        self._open.append(len(self.laps) - 1)
+
+    def end(self) -> None:
+        self.laps[self._open.pop()].end = self._mark()
+
+    def seconds(self) -> dict[str, float]:
+        """By part, without the parts inside it."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+        total: dict[str, float] = {}
+        for lap in self.laps:
+            took = self._between(lap.start, lap.end)
+            total[lap.part] = total.get(lap.part, 0.0) + took
+            if lap.inside is not None:
+                total[self.laps[lap.inside].part] -= took
+        return total
+
+    def _mark(self) -> object:
+        if self.device.type == "cuda":
+            mark = torch.cuda.Event(enable_timing=True)
+            mark.record()
+            return mark
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+        return time.perf_counter()
+
+    def _between(self, start: object, end: object) -> float:
+        return start.elapsed_time(end) / 1000 if self.device.type == "cuda" else end - start
+
+
+@contextmanager
+def _watched(unet: torch.nn.Module, device: torch.device) -> Iterator[_Watch]:
+    watch = _Watch(device)
+    handles = []
+
+    def around(module: torch.nn.Module, part: str, hooked: bool = False) -> None:
+        """Time a module; where the patch has a hook on it, that by itself."""
+
+        def begin(*_: object) -> None:
+            watch.begin(HOOKS if hooked else part)
+
+        def hooks_done(*_: object) -> None:
+            watch.end()
+            watch.begin(part)
+
+        def end(*_: object) -> None:
+            watch.end()
+
+        handles.append(module.register_forward_pre_hook(begin, prepend=True))
+        if hooked:
+            handles.append(module.register_forward_pre_hook(hooks_done))
+        handles.append(module.register_forward_hook(end))
+
+    try:
+        around(unet, REST, hooked=True)
+        for site in self_attention(unet):
+            level = f"level {site.level} self-attention"
+            around(site.attn, f"{level}, product", hooked=True)
+            for layer in (site.attn.to_q, site.attn.to_out[0]):
+                around(layer, f"{level}, query and output projections")
+            for layer in (site.attn.to_k, site.attn.to_v):
+                around(layer, f"{level}, key and value projections")
+            if site.block.attn2 is not None:
+                around(site.block.attn2, "cross-attention")
+            around(site.block.ff, "feed-forward")
+        for module in unet.modules():
+            if isinstance(module, (ResnetBlock2D, Downsample2D, Upsample2D)):
+                around(module, "convolutions")
+        around(unet.conv_in, "convolutions")
+        around(unet.conv_out, "convolutions")
+        yield watch
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""Sweeps over many comparisons, their scores, and the study of the rotating grid."""

@@ -1,0 +1,210 @@
+"""What a sweep found, as a table and as the curve that decides: fidelity over speed-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from compare.colours import COLOURS
+from compare.request import method_of
+from compare.statistics import Share
+from compare.study.rows import Row
+
+WIDE = 8  # inches, from which the names of four methods fit into a line
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles over prompts and seeds, each a value that occurred: PSNR can be infinite."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        quartiles = np.percentile(list(values), [25, 50, 75], method="inverted_cdf")
+        return cls(*(float(value) for value in quartiles))
+
+    def written(self, digits: int) -> str:
+        low, middle, high = (
+            f"{value:.{digits}f}".replace("inf", "∞") for value in (self.low, self.middle, self.high)
+        )
+        return f"{middle} ({low} to {high})"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method at one factor: all rows of it under the same setting."""
+
+    setting: str
+    method: str
+    factor: str
+    runs: int
+    speedup: Spread
+    flop_speedup: float
+    psnr: Spread
+    """In dB; infinite for pictures that equal the baseline's."""
+    ssim: Spread
+    high_frequency: Spread | None
+    lpips: Spread | None
+    shown: Share
+    """Of the objects and backgrounds that the prompts name, those that are found; 0 of 0 where nothing could
+    read the pictures."""
+    baseline_shown: Share
+    """And in Baseline's pictures."""
+
+    @property
+    def label(self) -> str:
+        return method_of(self.method).label
+
+
+def points(rows: Iterable[Row]) -> list[Point]:
+    """The rows by setting, method and factor, in the order in which these first come up."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((setting_of(row), row.method, factor_of(row)), []).append(row)
+    return [_point(*key, group) for key, group in groups.items()]
+
+
+def markdown(points: Sequence[Point]) -> str:
+    """One table: medians, and quartiles over prompts and seeds in brackets."""
+    lines = [
+        "| setting | method | factor | runs | speed-up | by FLOPs | PSNR, dB | SSIM | LPIPS "
+        "| fine detail kept | of the prompt | Baseline's |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for p in points:
+        detail = "–" if p.high_frequency is None else p.high_frequency.written(2)
+        lpips = "–" if p.lpips is None else p.lpips.written(3)
+        lines.append(
+            f"| {p.setting} | {p.label} | {p.factor} | {p.runs} | {p.speedup.written(2)} | "
+            f"{p.flop_speedup:.2f} | {p.psnr.written(1)} | {p.ssim.written(3)} | {lpips} | {detail} | "
+            f"{p.shown} | {p.baseline_shown} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plot(points: Sequence[Point], file: Path) -> None:
+    """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting.
+
+    Below each (beside it where there is only one), if the pictures could be read, how much of the prompts was
+    found in them, with 95 % confidence intervals, and Baseline's share as a dashed line.
+    """
+    settings = list(dict.fromkeys(point.setting for point in points))
+    draws = [_draw_psnr] + ([_draw_share] if any(point.shown.of for point in points) else [])
+    figure = Figure(layout="constrained")
+    panels = _panels(figure, len(settings), len(draws))
+    for setting, of_setting in zip(settings, panels, strict=True):
+        same = [point for point in points if point.setting == setting]
+        for panel, draw in zip(of_setting, draws, strict=True):
+            panel.axvline(1, color="#999999", linewidth=1)
+            panel.set(title=setting, xlabel="speed-up")
+            for method in dict.fromkeys(point.method for point in same):
+                draw(panel, [point for point in same if point.method == method])
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2 if figure.get_figwidth() < WIDE else 4,
+        frameon=False,
+    )
+    figure.savefig(file, dpi=120)
+
+
+def _panels(figure: Figure, settings: int, draws: int) -> list[Sequence[Axes]]:
+    """The panels of each setting."""
+    columns = draws if settings == 1 else min(3, settings)
+    rows = 1 if settings == 1 else -(-settings // columns) * draws
+    figure.set_size_inches(5.2 * columns, 4.2 * rows + 0.4)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    if settings == 1:
+        return [panels[0]]
+    blocks = panels.reshape(rows // draws, draws, columns)
+    found = [blocks[place // columns, :, place % columns] for place in range(columns * rows // draws)]
+    for empty in found[settings:]:
+        for panel in empty:
+            panel.remove()
+    return found[:settings]
+
+
+def _draw_psnr(panel: Axes, line: Sequence[Point]) -> None:
+    panel.set_ylabel("PSNR against Baseline, dB")
+    line = [point for point in line if math.isfinite(point.psnr.middle)]
+    _draw(panel, line, [point.psnr.middle for point in line], _bars([point.psnr for point in line]))
+
+
+def _draw_share(panel: Axes, line: Sequence[Point]) -> None:
+    panel.set(ylabel="of the prompt found, %", ylim=(0, 103))
+    line = [point for point in line if point.shown.of]
+    found = [100 * point.shown.value for point in line]
+    ends = [(100 * low, 100 * high) for low, high in (point.shown.interval for point in line)]
+    down = [value - low for value, (low, _) in zip(found, ends, strict=True)]
+    up = [high - value for value, (_, high) in zip(found, ends, strict=True)]
+    _draw(panel, line, found, [down, up])
+    for point in line[:1]:
+        panel.axhline(100 * point.baseline_shown.value, color="#999999", linewidth=1, linestyle="--")
+
+
+def _draw(panel: Axes, line: Sequence[Point], heights: list[float], bars: list[list[float]]) -> None:
+    if not line:
+        return
+    speed = [point.speedup for point in line]
+    panel.errorbar(
+        [s.middle for s in speed],
+        heights,
+        xerr=_bars(speed),
+        yerr=bars,
+        color=COLOURS.get(line[0].method),  # variants of the grid take turns in matplotlib's own
+        marker="o",
+        capsize=2,
+        elinewidth=0.8,
+        label=line[0].label,
+    )
+    for point, height in zip(line, heights, strict=True):
+        panel.annotate(point.factor, (point.speedup.middle, height), (5, 5), textcoords="offset points")
+
+
+def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
+    """How far down and up; an infinite quartile has no bar."""
+    up = (s.high - s.middle for s in spreads)
+    return [[s.middle - s.low for s in spreads], [length if math.isfinite(length) else 0 for length in up]]
+
+
+def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
+    detail = [row.high_frequency for row in rows if row.high_frequency is not None]
+    lpips = [row.lpips for row in rows if row.lpips is not None]
+    asked = sum(row.asked or 0 for row in rows)
+    return Point(
+        setting=setting,
+        method=method,
+        factor=factor,
+        runs=len(rows),
+        speedup=Spread.of(row.speedup for row in rows),
+        flop_speedup=median(row.flop_speedup for row in rows),
+        psnr=Spread.of(math.inf if row.psnr is None else row.psnr for row in rows),
+        ssim=Spread.of(row.ssim for row in rows),
+        high_frequency=Spread.of(detail) if detail else None,
+        lpips=Spread.of(lpips) if lpips else None,
+        shown=Share(hits=sum(row.shown or 0 for row in rows), of=asked),
+        baseline_shown=Share(hits=sum(row.baseline_shown or 0 for row in rows), of=asked),
+    )
+
+
+def setting_of(row: Row) -> str:
+    """All that a row shares with others of the same panel, in words."""
+    setting = f"{row.width}×{row.height}, {row.steps} steps, guidance {row.guidance_scale:g}"
+    if row.repeats > 1:
+        setting += f", {row.repeats} repeats"
+    return setting + (f", not “{row.negative_prompt}”" if row.negative_prompt else "")
+
+
+def factor_of(row: Row) -> str:
+    """As it was asked for: one number, or one per level."""
+    return ", ".join(map(str, row.factor)) if isinstance(row.factor, tuple) else str(row.factor)

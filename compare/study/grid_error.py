@@ -1,0 +1,178 @@
+"""How wrong one UNet call is under ToDo: what all sampling offsets get wrong alike, and what differs.
+
+``python -m compare.study.grid_error docs/rotating-grid/centre.toml`` draws Baseline's pictures of the first
+prompts, stops at some of their steps, and repeats the UNet call there with each offset in turn. Only the part
+that differs can average out over steps: it says what a rotating grid can gain before any picture is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compare.models.load import LoadedPipeline, load_pipeline
+from compare.request import Request
+from compare.study.grid_variants import Choice, Moment, Offset, chosen_tokens
+from compare.study.sweep import Sweep
+from todo_patch import ToDo
+from todo_patch.grid import offset_order
+
+STOPS = 5  # steps of a run at which the call is repeated, evenly spread, the first included
+
+
+@dataclass(frozen=True)
+class Call:
+    """A UNet call of Baseline's."""
+
+    step: int
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CallError:
+    """Squared errors of a guided prediction under one factor, as shares of Baseline's energy."""
+
+    step: int
+    factor: int
+    fixed: float
+    """All blocks keep the same token: the mean over the offsets."""
+    fixed_shared: float
+    """Of the mean of these predictions: what is left if the token goes round with the steps."""
+    turning: float
+    """The next block keeps the next token: the mean over where the turn begins."""
+    turning_shared: float
+    """Of the mean of these: what is left if the token goes round with blocks and steps."""
+
+
+def record_calls(loaded: LoadedPipeline, request: Request) -> list[Call]:
+    """The UNet calls of Baseline's run, at `STOPS` of its steps."""
+    stops = {stop * request.steps // STOPS for stop in range(STOPS)}
+    calls: list[Call] = []
+    number = 0
+
+    def note(_: object, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        nonlocal number
+        if number in stops:
+            calls.append(Call(number, arguments, dict(keywords)))
+        number += 1
+
+    handle = loaded.pipe.unet.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        loaded.pipe(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            height=request.height,
+            width=request.width,
+            num_inference_steps=request.steps,
+            guidance_scale=float(request.guidance_scale),
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+            output_type="latent",
+        )
+    finally:
+        handle.remove()
+    return calls
+
+
+def call_error(loaded: LoadedPipeline, call: Call, factor: int, guidance_scale: float) -> CallError:
+    """Repeat a call with every offset, in all blocks alike and turning with the block."""
+    order = offset_order(factor)
+
+    def split(choices: Sequence[Choice]) -> tuple[float, float]:
+        right = predict(loaded, call, guidance_scale)
+        errors = torch.stack([predict(loaded, call, guidance_scale, factor, c) - right for c in choices])
+        energy = right.square().sum()
+        alone = errors.square().flatten(1).sum(1).mean()
+        return float(alone / energy), float(errors.mean(0).square().sum() / energy)
+
+    fixed = split([always(offset) for offset in order])
+    turning = split([turning_from(start, order) for start in range(len(order))])
+    return CallError(call.step, factor, *fixed, *turning)
+
+
+@torch.no_grad()
+def predict(
+    loaded: LoadedPipeline,
+    call: Call,
+    guidance_scale: float,
+    factor: int = 1,
+    choose: Choice | None = None,
+) -> Tensor:
+    """What the sampler is given, (1, channels, h, w) float64: the two halves of a guided batch, weighed."""
+    with nullcontext() if choose is None else chosen_tokens(loaded.pipe, ToDo(factor=factor), choose):
+        out = loaded.pipe.unet(*call.arguments, **{**call.keywords, "return_dict": False})[0].double()
+    if guidance_scale <= 1:
+        return out
+    without, given = out.chunk(2)
+    return without + guidance_scale * (given - without)
+
+
+def always(offset: Offset) -> Choice:
+    """The same token in all blocks."""
+    return lambda at: (at.factor, offset)
+
+
+def turning_from(start: int, order: Sequence[Offset]) -> Choice:
+    """The next block keeps the next token."""
+
+    def choose(at: Moment) -> tuple[int, Offset]:
+        return at.factor, order[(start + at.block) % len(order)]
+
+    return choose
+
+
+def call_errors(
+    loaded: LoadedPipeline, requests: Sequence[Request], factors: Sequence[int]
+) -> Iterator[CallError]:
+    """For each request, step and factor."""
+    for request in requests:
+        for call in record_calls(loaded, request):
+            for factor in factors:
+                yield call_error(loaded, call, factor, float(request.guidance_scale))
+
+
+def markdown(errors: Sequence[CallError]) -> str:
+    """Means over the prompts, in dB below Baseline's energy, by factor and step; then what is gained."""
+    lines = [
+        "| factor | step | calls | same token in all blocks | mean of its offsets | turning with the block "
+        "| mean of its turns |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for factor, step in sorted({(error.factor, error.step) for error in errors}):
+        same = [error for error in errors if (error.factor, error.step) == (factor, step)]
+        cells = [
+            f"{_decibels(np.mean([getattr(error, name) for error in same])):.1f}"
+            for name in ("fixed", "fixed_shared", "turning", "turning_shared")
+        ]
+        lines.append(f"| {factor} | {step} | {len(same)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _decibels(share: float) -> float:
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(share))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, metavar="SWEEP.toml", help="its prompts, sizes, steps and factors")
+    parser.add_argument("--prompts", type=int, default=8, help="the first so many of the file's")
+    parser.add_argument("--model", help="as for compare run")
+    parser.add_argument("--device", help="as for compare run")
+    args = parser.parse_args()
+    asked = Sweep.load(args.file)
+    loaded = load_pipeline(args.model, args.device)
+    first = asked.model_copy(update={"prompts": asked.prompts[: args.prompts], "factors": asked.factors[:1]})
+    print(markdown(list(call_errors(loaded, first.requests(loaded), asked.factors))), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Many comparisons: prompts × seeds × settings, each method scored against the baseline beside it.
+
+Every request is run by `compare.run` like one from the page, so each row's speed-up is paired with a baseline
+of its own, timed in the same minute.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from compare.events import Finished, Stopped
+from compare.experiment.worker import OutOfMemory, prepare, run
+from compare.models.load import LoadedPipeline
+from compare.request import InvalidRequest, Request, StudyRequest
+from compare.study.row_folder import RowFolder
+from compare.study.rows import Row, keys_of, rows_of
+from compare.study.scorers import Referee
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Sweep(BaseModel):
+    """What a sweep's TOML file holds. Lists are multiplied with each other; what is left out is the model's
+    own. Baseline runs in every comparison, whether it is named or not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    prompts: list[str]
+    methods: list[str]
+    negative_prompt: str = ""
+    seeds: list[int] = [0]
+    factors: list[int | list[int]] = [2]
+    """One number, or one for each level of attention grids, finest first."""
+    sizes: list[int | list[int]] = []
+    """Pixels: a side, or [width, height]."""
+    steps: list[int] = []
+    guidance_scales: list[float | int] = []
+    repeats: int = 1
+
+    @classmethod
+    def load(cls, file: Path) -> Sweep:
+        """Read a TOML file.
+
+        Raises:
+            InvalidRequest: where it cannot be read, with a sentence that says what is wrong.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InvalidRequest(f"{file} is not a TOML file: {error}.") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            known = ", ".join(cls.model_fields)
+            raise InvalidRequest(f"{file}: {place}: {first['msg']}. A sweep has {known}.") from error
+
+    def requests(self, loaded: LoadedPipeline) -> tuple[Request, ...]:
+        """All comparisons, checked against the model. Settings vary fastest: cut short, a sweep has all
+        settings for its first prompts.
+
+        Raises:
+            InvalidRequest: where one of them cannot be run, before anything is.
+        """
+        own = loaded.defaults
+        methods = tuple(dict.fromkeys(["baseline", *self.methods]))
+        if methods == ("baseline",):
+            raise InvalidRequest("The sweep has no method but Baseline, which the others are measured by.")
+        sides = [size if isinstance(size, list) else [size, size] for size in self.sizes]
+        for side in sides:
+            if len(side) != 2:
+                raise InvalidRequest(f"A size is a side or [width, height], not {side}.")
+        requests = tuple(
+            StudyRequest(
+                prompt=prompt,
+                negative_prompt=self.negative_prompt,
+                seed=seed,
+                width=width,
+                height=height,
+                steps=steps,
+                guidance_scale=guidance_scale,
+                factor=tuple(factor) if isinstance(factor, list) else factor,
+                methods=methods,
+                repeats=self.repeats,
+            )
+            for prompt, seed, (width, height), steps, guidance_scale, factor in product(
+                self.prompts,
+                self.seeds,
+                sides or [[own.width, own.height]],
+                self.steps or [own.steps],
+                self.guidance_scales or [own.guidance_scale],
+                self.factors,
+            )
+        )
+        if not requests:
+            raise InvalidRequest("The sweep is empty: it needs a prompt, a seed and a factor at least.")
+        for request in {(r.width, r.height, r.factor): r for r in requests}.values():
+            prepare(loaded, request)
+        return requests
+
+
+def sweep(
+    loaded: LoadedPipeline,
+    requests: tuple[Request, ...],
+    folder: RowFolder[Row],
+    referee: Referee,
+    stop: threading.Event | None = None,
+) -> Iterator[list[Row] | OutOfMemory]:
+    """Run what the folder does not hold yet, and yield the new rows of each comparison once they are written.
+
+    What does not fit into memory yields the error in their place, and the rest goes on. Ends early where
+    `stop` is set: the comparison in flight leaves no rows.
+    """
+    for request in requests:
+        if folder.holds(keys_of(request)):
+            yield []
+            continue
+        try:
+            for event in run(loaded, request, stop):
+                if isinstance(event, Stopped):
+                    return
+                if isinstance(event, Finished):
+                    yield folder.append(rows_of(event.comparison, referee))
+        except OutOfMemory as error:
+            yield error

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+from compare.experiment.worker import prepare, run
+from compare.models.load import LoadedPipeline
+from compare.models.vocabulary import Vocabulary
+from compare.request import Request
+
+
+def notes(loaded: LoadedPipeline, request: Request) -> str:
+    return " ".join(prepare(loaded, request).notes)
+
+
+def test_words_that_the_model_has_never_seen_are_said(loaded, request_for) -> None:
+    small = replace(loaded, vocabulary=Vocabulary(("fox",), ("mint",), ("a", "red", "fox", "on", "mint"), {}))
+    assert notes(small, request_for(prompt="a red Fox on mint")) == notes(loaded, request_for())
+    assert "“dragon”, “drinking”" in notes(small, request_for(prompt="A dragon, drinking on mint"))
+
+
+def test_a_prompt_that_is_cut_is_said(loaded, request_for) -> None:
+    assert "does not see its end: “ends”" in notes(loaded, request_for(prompt="x" * 14 + " ends"))
+    assert "negative prompt is too long" in notes(loaded, request_for(negative_prompt="z" * 40))
+    assert "too long" not in notes(loaded, request_for(prompt="short"))
+
+
+def test_guidance_that_is_off_is_said(loaded, request_for) -> None:
+    off = notes(loaded, request_for(guidance_scale=1, negative_prompt="dog"))
+    assert "negative prompt has no effect" in off
+    assert "odd batches" in off
+    assert "odd batches" not in notes(loaded, request_for(guidance_scale=1, methods=("todo", "baseline")))
+
+
+def test_different_numbers_of_tokens_on_an_odd_grid_are_said(loaded, request_for) -> None:
+    assert "cannot be divided evenly" in notes(loaded, request_for(width=80, height=80))
+    assert "cannot be divided evenly" not in notes(loaded, request_for())
+
+
+def test_a_gain_that_must_be_small_is_said(loaded, request_for) -> None:
+    assert "expect a small gain" in notes(loaded, request_for())
+
+
+def test_a_busy_machine_is_said(loaded, request_for, hand_clock) -> None:
+    def said_when_slow_at(call: int) -> bool:
+        calls = count(1)
+
+        def work(*_: object) -> None:
+            hand_clock.now += 5 if next(calls) == call else 1
+
+        handle = loaded.pipe.unet.register_forward_pre_hook(work)
+        comparison = list(run(loaded, request_for()))[-1].comparison
+        handle.remove()
+        return any("something else was using" in note for note in comparison.notes)
+
+    assert said_when_slow_at(4)
+    assert not said_when_slow_at(1)  # a warm-up step, which is allowed to be slow
+
+
+def test_a_fallback_to_another_model_is_said(loaded, request_for) -> None:
+    assert prepare(replace(loaded, fallback="Another model."), request_for()).notes[0] == "Another model."

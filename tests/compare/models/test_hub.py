@@ -1,0 +1,269 @@
+"""Loading from the Hub, which a server here plays: what is fetched, and what is said where that fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+
+from compare.models import load
+from compare.models.load import SDXL, LoadedPipeline, ModelNotLoaded, load_pipeline
+from tests.compare.conftest import connect
+from tests.helpers.hub import COMMIT, Hub
+from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, vae
+
+NAME = "somebody/tiny"
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path) -> Path:
+    """A repository that a test may damage."""
+    return shutil.copytree(tiny_folder, tmp_path / "repository")
+
+
+@pytest.fixture
+def bundled(tiny_folder, tmp_path, monkeypatch) -> Path:
+    """A tiny model in the place of the bundled one, on a machine whose default is SDXL."""
+    monkeypatch.setattr(load, "BUNDLED", shutil.copytree(tiny_folder, tmp_path / "assets" / "mini-sdxl"))
+    monkeypatch.setattr(load, "_default_source", lambda device: SDXL)
+    return load.BUNDLED
+
+
+def says(model: str) -> str:
+    with pytest.raises(ModelNotLoaded) as refused:
+        load_pipeline(model, device="cpu")
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).endswith((".", ")"))
+    return str(refused.value)
+
+
+def test_a_repository_is_loaded_at_the_commit_that_the_report_names(hub, folder) -> None:
+    hub.add(NAME, folder)
+    loaded = load_pipeline(NAME, device="cpu")
+    assert (loaded.info.source, loaded.info.revision, loaded.info.variant) == (NAME, COMMIT, None)
+    assert loaded.info.name == "tiny"
+
+
+def test_what_is_in_the_cache_is_not_fetched_again_and_needs_no_network(hub, folder) -> None:
+    hub.add(NAME, folder)
+    load_pipeline(NAME, device="cpu")
+    fetched = len(hub.fetched)
+    assert fetched > 5
+    load_pipeline(NAME, device="cpu")
+    hub.down = True
+    assert load_pipeline(NAME, device="cpu").info.revision == COMMIT
+    assert len(hub.fetched) == fetched
+
+
+def test_a_revision_can_be_named(hub, folder) -> None:
+    pinned = "ab" * 20
+    hub.add(NAME, folder, pinned, "v2")
+    assert load_pipeline(f"{NAME}@{pinned}", device="cpu").info.revision == pinned
+    assert load_pipeline(f"{NAME}@v2", device="cpu").info.revision == COMMIT
+    assert says(f"{NAME}@v3").startswith("somebody/tiny has no revision v3")
+
+
+def test_only_one_precision_is_fetched_and_either_alone_is_enough(hub, tmp_path) -> None:
+    half = tmp_path / "half"
+    sdxl_pipeline().to(dtype=torch.float16).save_pretrained(half, variant="fp16")
+    hub.add("somebody/half", half)
+    loaded = load_pipeline("somebody/half", device="cpu")
+    assert (loaded.info.variant, loaded.info.dtype) == ("fp16", "float32")
+
+    both = tmp_path / "both"
+    sdxl_pipeline().save_pretrained(both)
+    shutil.copytree(half, both, dirs_exist_ok=True)
+    hub.add("somebody/both", both)
+    hub.fetched.clear()
+    assert load_pipeline("somebody/both", device="cpu", dtype=torch.float16).info.variant == "fp16"
+    weights = {name for _, name in hub.fetched if name.endswith(".safetensors")}
+    assert len(weights) == 4
+    assert all(".fp16." in name for name in weights)
+
+
+def test_the_default_on_a_gpu_is_sdxl_in_half_precision_with_the_vae_that_bears_it(
+    hub, bundled, tmp_path
+) -> None:
+    repository = tmp_path / "sdxl"
+    pipe = sdxl_pipeline().to(dtype=torch.float16)
+    pipe.save_pretrained(repository, variant="fp16")
+    torch.save({}, repository / "unet" / "diffusion_pytorch_model.bin")
+    vae(seed=7).save_pretrained(tmp_path / "vae")
+    hub.add(SDXL.place, repository, SDXL.revision)
+    hub.add(SDXL.vae, tmp_path / "vae", SDXL.vae_revision)
+
+    loaded = load_pipeline(device="cpu", dtype=torch.float16)  # as on a GPU, but for the device
+    assert loaded.fallback is None
+    assert (loaded.info.source, loaded.info.revision, loaded.info.variant) == (
+        SDXL.place, SDXL.revision, "fp16"
+    )  # fmt: skip
+    assert (loaded.info.vae, loaded.info.vae_revision) == (SDXL.vae, SDXL.vae_revision)
+    assert loaded.pipe.vae.dtype == loaded.pipe.unet.dtype == torch.float16
+    assert torch.equal(loaded.pipe.vae.decoder.conv_in.weight, vae(seed=7).decoder.conv_in.weight.half())
+    of_sdxl = {name for repository, name in hub.fetched if repository == SDXL.place}
+    assert not any(name.startswith("vae/") or name.endswith(".bin") for name in of_sdxl)
+
+
+def no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        connect(monkeypatch, f"http://127.0.0.1:{free.getsockname()[1]}")
+    return "the Hub cannot be reached. Connect to the network"
+
+
+def offline(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return "the Hub cannot be reached. Connect to the network"
+
+
+def hub_is_down(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    hub.down = True
+    return "the Hub cannot be reached"
+
+
+def wrong_name(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    hub.repositories.clear()
+    return "check the spelling; for a private one, set HF_TOKEN"
+
+
+def gated(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    hub.gated |= hub.repositories.keys()
+    return "is gated: accept its terms at https://huggingface.co/"
+
+
+def truncated(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    hub.cut_off.add("unet/diffusion_pytorch_model.fp16.safetensors")
+    hub.cut_off.add(UNET)
+    return "was cut off: start again"
+
+
+def broken_there(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    for folder in hub.repositories.values():
+        for weights in (folder / "unet").glob("*.safetensors"):
+            weights.write_bytes(weights.read_bytes()[:5000])
+    return "remove it with `hf cache rm model/"
+
+
+def disk_full(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    return "no disk space left to load .* HF_HOME"
+
+
+def cache_not_writable(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", refused)
+    return "may not be written here. Set HF_HOME"
+
+
+TROUBLES = [
+    no_network, offline, hub_is_down, wrong_name, gated, truncated, broken_there, disk_full,
+    cache_not_writable,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_model_that_was_asked_for_and_cannot_be_had_is_an_error(hub, folder, monkeypatch, trouble) -> None:
+    hub.add(NAME, folder)
+    expected = trouble(hub, monkeypatch)
+    sentence = says(NAME)
+    assert NAME in sentence
+    assert re.search(expected, sentence), sentence
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_default_that_cannot_be_had_is_replaced_and_that_is_said(
+    hub, bundled, tmp_path, monkeypatch, trouble
+) -> None:
+    sdxl_pipeline().save_pretrained(tmp_path / "sdxl", variant="fp16")
+    vae().save_pretrained(tmp_path / "vae")
+    hub.add(SDXL.place, tmp_path / "sdxl", SDXL.revision)
+    hub.add(SDXL.vae, tmp_path / "vae", SDXL.vae_revision)
+    expected = trouble(hub, monkeypatch)
+    loaded = load_pipeline(device="cpu", dtype=torch.float16)
+    assert_is_the_bundled_one_because(loaded, expected)
+    assert str(tmp_path) not in loaded.fallback  # the page shows it to everybody
+
+
+def assert_is_the_bundled_one_because(loaded: LoadedPipeline, reason: str) -> None:
+    assert loaded.info.source == "assets/mini-sdxl"
+    assert loaded.fallback.startswith(
+        "The small bundled model is running instead of Stable Diffusion XL 1.0: "
+    )
+    assert re.search(reason, loaded.fallback), loaded.fallback
+
+
+def test_the_vae_is_named_where_it_is_what_cannot_be_had(hub, bundled, tmp_path) -> None:
+    sdxl_pipeline().save_pretrained(tmp_path / "sdxl", variant="fp16")
+    hub.add(SDXL.place, tmp_path / "sdxl", SDXL.revision)
+    loaded = load_pipeline(device="cpu", dtype=torch.float16)
+    assert_is_the_bundled_one_because(loaded, f"no repository {SDXL.vae}")
+
+
+def test_a_default_that_does_not_fit_on_the_gpu_is_replaced_too(hub, bundled, tmp_path, monkeypatch) -> None:
+    sdxl_pipeline().save_pretrained(tmp_path / "sdxl", variant="fp16")
+    vae().save_pretrained(tmp_path / "vae")
+    hub.add(SDXL.place, tmp_path / "sdxl", SDXL.revision)
+    hub.add(SDXL.vae, tmp_path / "vae", SDXL.vae_revision)
+    to, moved = load.DiffusionPipeline.to, []
+
+    def first_does_not_fit(pipe: object, *args: object) -> object:
+        moved.append(pipe)
+        if len(moved) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return to(pipe, *args)
+
+    monkeypatch.setattr(load.DiffusionPipeline, "to", first_does_not_fit)
+    assert_is_the_bundled_one_because(load_pipeline(device="cpu"), "does not fit into the memory of cpu")
+
+
+def test_a_repository_of_another_layout_says_what_to_do(hub, folder) -> None:
+    (folder / "model_index.json").unlink()
+    hub.add(NAME, folder)
+    assert "has no model_index.json. If it has the whole model in one .safetensors file" in says(NAME)
+
+
+def test_pickled_weights_are_refused_before_they_are_fetched(hub, folder) -> None:
+    (folder / UNET).unlink()
+    torch.save({}, folder / "unet" / "diffusion_pytorch_model.bin")
+    hub.add(NAME, folder)
+    assert "lacks weights as .safetensors: other formats are not read" in says(NAME)
+    assert not any(name.endswith(".bin") for _, name in hub.fetched)
+
+
+def test_code_from_a_repository_is_neither_run_nor_fetched(hub, folder, tmp_path) -> None:
+    (folder / "unet" / "surprise.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Surprise: ...")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "unet": ["surprise", "Surprise"]}))
+    hub.add(NAME, folder)
+    for model in (NAME, str(folder)):
+        assert "brings code of its own for its unet (surprise), and such code is never run" in says(model)
+    assert not (tmp_path / "ran").exists()
+    assert not any(name.endswith(".py") for _, name in hub.fetched)
+
+
+def test_stable_diffusion_1_5_and_2_1_are_loaded_as_what_they_are(hub, tmp_path) -> None:
+    old = sd15_pipeline()
+    old.save_pretrained(tmp_path / "sd15")
+    new = sd15_pipeline(use_linear_projection=True, sample_size=96)
+    new.scheduler = type(new.scheduler).from_config(new.scheduler.config, prediction_type="v_prediction")
+    new.save_pretrained(tmp_path / "sd21")
+    for name in ("sd15", "sd21"):
+        hub.add(f"somebody/{name}", tmp_path / name)
+    loaded = load_pipeline("somebody/sd15", device="cpu")
+    assert (loaded.info.pipeline, loaded.defaults.guidance_scale) == ("StableDiffusionPipeline", 7.5)
+    loaded = load_pipeline("somebody/sd21", device="cpu")
+    assert loaded.pipe.scheduler.config.prediction_type == "v_prediction"
+    assert (loaded.defaults.width, loaded.defaults.height) == (768, 768)

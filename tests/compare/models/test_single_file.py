@@ -1,0 +1,199 @@
+"""Whole models in one file, in their authors' layout. Their configuration comes from the Hub, played here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextModelWithProjection
+
+from compare.experiment.worker import run
+from compare.models.load import ModelNotLoaded, load_pipeline
+from compare.models.single_file import FIRST_CONVOLUTION, V1, V2_512, V2_768, XL, Family
+from compare.request import Request
+from compare.script import script_for
+from tests.helpers.hub import Hub
+from tests.helpers.original_layout import save_single_file, save_single_file_v2
+from tests.helpers.tiny_models import TEXT_WIDTH, sd15_pipeline, sdxl_pipeline, text_encoder
+
+WIDER = TEXT_WIDTH + 4  # of SDXL's second text encoder: by their widths the two are told apart
+
+
+def sdxl() -> DiffusionPipeline:
+    pipe = sdxl_pipeline(
+        cross_attention_dim=TEXT_WIDTH + WIDER, projection_class_embeddings_input_dim=6 * 4 + WIDER
+    )
+    pipe.text_encoder_2 = text_encoder(CLIPTextModelWithProjection, seed=1, width=WIDER)
+    return pipe
+
+
+def sd21(prediction: str = "v_prediction", side: int = 96) -> DiffusionPipeline:
+    pipe = sd15_pipeline(use_linear_projection=True, sample_size=side)
+    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, prediction_type=prediction)
+    return pipe
+
+
+@pytest.fixture
+def place(hub: Hub, tmp_path) -> Callable[..., Path]:
+    """Put the configuration of a family on the Hub, and a model of it into a single file."""
+
+    def make(family: Family, pipe: DiffusionPipeline, **options: object) -> Path:
+        repository = tmp_path / family.config.split("/")[1]
+        pipe.save_pretrained(repository)
+        hub.add(family.config, repository, family.revision)
+        path = tmp_path / "model.safetensors"
+        v2 = family in (V2_768, V2_512)
+        (save_single_file_v2 if v2 else save_single_file)(pipe, path, **options)
+        return path
+
+    return make
+
+
+def assert_same_weights(pipe: DiffusionPipeline, other: DiffusionPipeline) -> None:
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        if hasattr(pipe, part):
+            ours, theirs = (getattr(p, part).state_dict() for p in (pipe, other))
+            assert ours.keys() == theirs.keys()
+            for name, value in ours.items():
+                assert torch.equal(value, theirs[name]), f"{part}.{name}"
+
+
+@pytest.mark.parametrize(("family", "make"), [(XL, sdxl), (V1, sd15_pipeline)], ids=["sdxl", "sd15"])
+def test_every_weight_arrives_where_it_belongs(place, family, make) -> None:
+    pipe = make()
+    path = place(family, pipe)
+    loaded = load_pipeline(path, device="cpu")
+    assert type(loaded.pipe) is family.pipeline
+    assert_same_weights(loaded.pipe, pipe)
+    assert (loaded.info.config, loaded.info.revision) == (family.config, family.revision)
+    assert loaded.info.source == str(path)
+    assert loaded.remark is None
+    assert loaded.pipe.scheduler.config.prediction_type == "epsilon"
+
+
+def test_no_weight_of_the_configurations_repository_is_fetched(place, hub) -> None:
+    load_pipeline(place(XL, sdxl()), device="cpu")
+    assert hub.fetched
+    assert not any(name.endswith(".safetensors") for _, name in hub.fetched)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "prediction"),
+    [
+        ({"modelspec.prediction_type": "v"}, "v_prediction"),
+        ({"modelspec.architecture": "stable-diffusion-v2-768-v"}, "v_prediction"),
+        ({"modelspec.prediction_type": "epsilon"}, "epsilon"),
+        ({"modelspec.architecture": "stable-diffusion-v2-512"}, "epsilon"),
+    ],
+)
+def test_stable_diffusion_2_predicts_what_its_metadata_say(place, metadata, prediction) -> None:
+    family, side = (V2_768, 96) if prediction == "v_prediction" else (V2_512, 64)
+    pipe = sd21(prediction, side)
+    loaded = load_pipeline(place(family, pipe, metadata=metadata), device="cpu")
+    assert_same_weights(loaded.pipe, pipe)
+    assert loaded.pipe.scheduler.config.prediction_type == prediction
+    assert loaded.info.config == family.config
+    assert loaded.defaults.width == side * 8
+    assert loaded.remark is None
+
+
+@pytest.mark.parametrize(
+    ("written", "family"),
+    [("model: {params: {parameterization: v}}", V2_768), ("model: {params: {timesteps: 1000}}", V2_512)],
+)
+def test_or_what_its_authors_configuration_beside_it_says(place, written, family) -> None:
+    path = place(family, sd21("v_prediction" if family is V2_768 else "epsilon"))
+    path.with_suffix(".yaml").write_text(written)
+    loaded = load_pipeline(path, device="cpu")
+    assert loaded.info.config == family.config
+    assert loaded.remark is None
+
+
+def test_a_configuration_beside_it_that_is_none_is_an_error(place) -> None:
+    path = place(V2_768, sd21())
+    path.with_suffix(".yaml").write_text("- a list")
+    with pytest.raises(ModelNotLoaded, match=r"model\.yaml is not the configuration"):
+        load_pipeline(path, device="cpu")
+
+
+def test_where_nothing_says_it_that_is_said(place) -> None:
+    loaded = load_pipeline(place(V2_768, sd21()), device="cpu")
+    assert loaded.pipe.scheduler.config.prediction_type == "v_prediction"
+    assert "does not say what its UNet predicts" in loaded.remark
+    assert "as model.yaml" in loaded.remark
+    request = Request(prompt="a fox", width=64, height=64, steps=1, guidance_scale=4.0, methods=("baseline",))
+    finished = list(run(loaded, request))[-1]
+    assert loaded.remark in finished.comparison.notes
+
+
+def test_a_marker_for_velocity_is_heeded_and_the_script_repeats_it(place) -> None:
+    path = place(XL, sdxl())
+    tensors = load_file(path) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
+    save_file(tensors, path)
+    loaded = load_pipeline(path, device="cpu")
+    scheduler = loaded.pipe.scheduler.config
+    assert (scheduler.prediction_type, scheduler.rescale_betas_zero_snr) == ("v_prediction", True)
+    request = loaded.request("a fox", steps=2, width=64, height=64, methods=("baseline",))
+    script = script_for(request, "baseline", loaded.info)
+    namespace: dict = {}
+    exec(re.sub(r"^image\.save.*$", "", script, flags=re.M), namespace)
+    assert namespace["pipe"].scheduler.config == scheduler
+    finished = list(run(loaded, request))[-1]
+    assert namespace["image"].tobytes() == finished.comparison.result("baseline").image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda names: {n: v for n, v in names.items() if "diffusion_model" not in n},
+            "is not a checkpoint of",
+        ),
+        (lambda names: {n: v for n, v in names.items() if "embedders" not in n}, "has no text encoder"),
+        (
+            lambda names: {n.replace("embedders.1", "embedders.0"): v for n, v in names.items()},
+            "is the refiner of Stable Diffusion XL",
+        ),
+        (lambda names: names | {FIRST_CONVOLUTION: torch.zeros(8, 9, 3, 3)}, "takes 9 channels"),
+        (lambda names: {n: v for n, v in names.items() if "first_stage" not in n}, "could not be loaded"),
+    ],
+    ids=["no unet", "no text encoder", "refiner", "inpainting", "no vae"],
+)
+def test_what_is_no_whole_text_to_image_model_gets_a_sentence(place, change, says) -> None:
+    path = place(XL, sdxl())
+    save_file(change(load_file(path)), path)
+    with pytest.raises(ModelNotLoaded, match=says) as refused:
+        load_pipeline(path, device="cpu")
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 2000, -1])
+def test_a_truncated_file_gets_a_sentence(place, kept) -> None:
+    path = place(V1, sd15_pipeline())
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ModelNotLoaded, match="is truncated, or is no"):
+        load_pipeline(path, device="cpu")
+
+
+def test_without_the_hub_the_file_is_not_called_broken(place, monkeypatch) -> None:
+    path = place(V1, sd15_pipeline())
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelNotLoaded, match=f"needs the configuration of {V1.name}") as refused:
+        load_pipeline(path, device="cpu")
+    assert f"{V1.config} could not be fetched" in str(refused.value)
+
+
+def test_once_the_configuration_is_in_the_cache_no_network_is_needed(place, hub, monkeypatch) -> None:
+    path = place(V1, sd15_pipeline())
+    load_pipeline(path, device="cpu")
+    hub.down = True
+    assert load_pipeline(path, device="cpu").info.config == V1.config
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load_pipeline(path, device="cpu").info.config == V1.config

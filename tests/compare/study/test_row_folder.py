@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from compare.request import InvalidRequest
+from compare.study.row_folder import RowFolder
+
+
+class Setup(BaseModel):
+    model: str
+    threads: int = 2
+
+
+class Row(BaseModel):
+    number: int
+
+    @property
+    def key(self) -> int:
+        return self.number
+
+
+def folder(path: Path, model: str = "tiny") -> RowFolder[Row]:
+    return RowFolder(path, Setup(model=model), Row)
+
+
+def filled(path: Path, *numbers: int) -> list[int]:
+    with folder(path) as rows:
+        rows.append(Row(number=number) for number in numbers)
+        return [row.number for row in rows.rows]
+
+
+def test_rows_stay_and_none_is_double(tmp_path) -> None:
+    assert filled(tmp_path, 1, 2) == [1, 2]
+    assert filled(tmp_path, 2, 3) == [1, 2, 3]
+    assert (tmp_path / "rows.jsonl").read_text().count("\n") == 3
+
+
+def test_what_is_there_is_known(tmp_path) -> None:
+    filled(tmp_path, 1, 2)
+    with folder(tmp_path) as rows:
+        assert rows.holds([1, 2])
+        assert not rows.holds([2, 3])
+
+
+def test_half_a_line_is_cut_off(tmp_path) -> None:
+    filled(tmp_path, 1)
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"num')
+    assert filled(tmp_path, 2) == [1, 2]
+
+
+def test_one_process_at_a_time(tmp_path) -> None:
+    with folder(tmp_path), pytest.raises(InvalidRequest, match="in use by another process"), folder(tmp_path):
+        pass
+    with folder(tmp_path):  # free again
+        pass
+
+
+def test_rows_of_another_setup_are_refused_and_left_alone(tmp_path) -> None:
+    filled(tmp_path, 1)
+    with pytest.raises(InvalidRequest, match="rows with model tiny, and now it is large"):
+        folder(tmp_path, "large").__enter__()
+    assert filled(tmp_path) == [1]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "setup.json"])
+def test_files_of_something_else_are_left_alone(tmp_path, name) -> None:
+    (tmp_path / name).write_text("mine, without an end")
+    with pytest.raises(InvalidRequest, match="name another folder"), folder(tmp_path):
+        pass
+    assert (tmp_path / name).read_text() == "mine, without an end"
+
+
+def test_a_line_that_is_no_row_is_told_by_its_number(tmp_path) -> None:
+    filled(tmp_path, 1)
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(InvalidRequest, match="line 2"), folder(tmp_path):
+        pass

@@ -1,0 +1,51 @@
+"""SHA-256 of the pictures of a few requests: `python -m tests.helpers.pictures` prints them as JSON.
+
+One thread and AVX2, which every x86-64 machine of the last ten years has, so that the numbers do not
+depend on the machine. The variables have to be set before torch is imported, hence a program of its own.
+"""
+
+import hashlib
+import json
+import os
+
+SAME_ARITHMETIC = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "AVX2",
+    "MKL_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}
+REQUESTS = (
+    {"prompt": "a fox on navy", "methods": ("baseline", "tome", "todo", "todo-rotating"), "seed": 101},
+    {
+        "prompt": "a red apple and a frog on mint",
+        "negative_prompt": "an alien",
+        "methods": ("baseline", "todo", "todo-rotating"),
+        "width": 168,
+        "height": 104,
+        "factor": (3, 2),
+        "guidance_scale": 4.0,
+    },
+    {"prompt": "a frog", "methods": ("tome", "todo"), "guidance_scale": 1.0, "factor": (2, 2), "seed": 7},
+)
+
+
+def hashes() -> dict[str, str]:
+    """By request (its place in `REQUESTS`) and method."""
+    from compare import Finished, load_pipeline, run
+
+    loaded = load_pipeline(device="cpu")
+    found = {}
+    for number, request in enumerate(REQUESTS):
+        size = {"width": 128, "height": 128, "steps": 4}
+        for event in run(loaded, loaded.request(**{**size, **request})):
+            if isinstance(event, Finished):
+                for result in event.comparison.results:
+                    pixels = result.image.convert("RGB").tobytes()
+                    found[f"{number} {result.method}"] = hashlib.sha256(pixels).hexdigest()
+    return found
+
+
+if __name__ == "__main__":
+    os.environ.update(SAME_ARITHMETIC)
+    print(json.dumps(hashes(), indent=1))

@@ -1,0 +1,66 @@
+"""The page's server as a process of its own, started as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+START_UP = 120  # seconds
+# The bundled model also where there is a GPU, and so would be another by default.
+MODEL = ("--model", "assets/mini-sdxl", "--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Server:
+    address: str
+    said: str
+    """All that it had printed when it was ready."""
+    process: subprocess.Popen
+    output: Path
+    """What it prints goes on here."""
+    temporary: Path
+    """Holds the folder of its temporary files."""
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[Server]:
+    """`python app.py` with the bundled model on a free port, with options more.
+
+    What it prints goes to a file in `folder`, and its temporary files into a folder there.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = folder / "said"
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "TODO_"))
+    }
+    temporary = folder / "temporary"
+    environment["GRADIO_TEMP_DIR"] = str(temporary)
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", *MODEL, "--port", str(port), *options],
+            cwd=PROJECT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    try:
+        until = time.monotonic() + START_UP
+        while "Running on" not in said.read_text():
+            assert process.poll() is None, f"the server ended: {said.read_text()}"
+            assert time.monotonic() < until, f"the server is not ready: {said.read_text()}"
+            time.sleep(0.2)
+        yield Server(f"http://127.0.0.1:{port}", said.read_text(), process, said, temporary)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(timeout=60)

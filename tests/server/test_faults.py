@@ -1,0 +1,121 @@
+"""The real server when something goes wrong while it runs."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from tests.helpers.server import Server, serving
+from tests.page.conftest import (
+    LONG,
+    has_made_a_step_since,
+    is_running,
+    lines,
+    metric,
+    pixels,
+    predict,
+    streaming,
+    wait_until,
+)
+
+
+@contextmanager
+def limited(server: Server, kind: int, soft: int) -> Iterator[None]:
+    """Take a resource away from the server while it runs, and give it back."""
+    before = resource.prlimit(server.process.pid, kind)
+    resource.prlimit(server.process.pid, kind, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.process.pid, kind, before)
+
+
+@pytest.fixture
+def as_before(server: Server, client: Client) -> Iterator[None]:
+    """After the test: the next request is right, the line empty, no half-written file."""
+    right = pixels(client)
+    yield
+    wait_until(lambda: not is_running(server))
+    assert pixels(client) == right
+    assert [file for file in server.temporary.glob("*/.*") if file.name != ".lock"] == []
+
+
+@pytest.mark.usefixtures("as_before")
+def test_where_memory_runs_out_a_smaller_size_is_named(server: Server, client: Client) -> None:
+    held = psutil.Process(server.process.pid).memory_info().vms
+    before = metric(server, 'todo_failures_total{kind="out_of_memory"}')
+    with (
+        limited(server, resource.RLIMIT_AS, held + 300 * 2**20),
+        pytest.raises(AppError, match=r"1024×1024 does not fit into the memory.*: try 680×680"),
+    ):
+        predict(client, width=1024, height=1024, steps=1)
+    assert metric(server, 'todo_failures_total{kind="out_of_memory"}') == before + 1
+
+
+@pytest.mark.usefixtures("as_before")
+def test_where_the_disk_is_full_it_is_said(server: Server, client: Client) -> None:
+    with (
+        limited(server, resource.RLIMIT_FSIZE, 4096),
+        pytest.raises(AppError, match="disk is full"),
+    ):
+        predict(client, seed=5)
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_client_that_disappears_frees_the_model(server: Server) -> None:
+    moment = time.time()
+    with streaming(server, LONG):
+        wait_until(lambda: has_made_a_step_since(server, moment))
+    wait_until(lambda: not is_running(server))
+    wait_until(lambda: lines(server)[-1].get("outcome") == "gone")
+
+
+def test_after_sigkill_the_next_start_cleans_up_and_sigterm_lets_a_run_finish(tmp_path: Path) -> None:
+    moment = time.time()
+    with serving(tmp_path) as killed, streaming(killed, LONG):
+        wait_until(lambda: has_made_a_step_since(killed, moment))
+        killed.process.kill()
+        killed.process.wait()
+    (left,) = killed.temporary.glob("todo-page-*")
+    assert list(left.glob("*.png"))
+
+    with serving(tmp_path, "--grace", "100") as server, ThreadPoolExecutor(2) as pool:
+        assert not left.exists()
+        moment = time.time()
+        running = pool.submit(predict, Client(server.address, verbose=False), width=256, height=256, steps=8)
+        wait_until(lambda: has_made_a_step_since(server, moment))
+        waiting = pool.submit(predict, Client(server.address, verbose=False))
+        wait_until(lambda: metric(server, "todo_in_line") == 2)
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(AppError, match="the server is being stopped or restarted"):
+            waiting.result()
+        assert httpx.get(f"{server.address}/healthz").status_code == 503
+        with pytest.raises(AppError, match="The server is being stopped or restarted"):
+            predict(Client(server.address, verbose=False))
+        pictures, report = running.result()
+        assert (len(pictures), report["request"]["steps"]) == (1, 8)
+        assert server.process.wait(timeout=60) == 0
+    assert list(server.temporary.glob("todo-page-*")) == []
+
+
+def test_without_time_left_sigterm_stops_the_run_and_says_so(tmp_path: Path) -> None:
+    moment = time.time()
+    with serving(tmp_path, "--grace", "0") as server, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(predict, Client(server.address, verbose=False), **LONG)
+        wait_until(lambda: has_made_a_step_since(server, moment))
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(AppError, match="Stopped: the server is being stopped or restarted"):
+            running.result()
+        assert server.process.wait(timeout=60) == 0
+    assert lines(server)[-1]["outcome"] == "stopped"

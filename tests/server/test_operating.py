@@ -1,0 +1,67 @@
+"""Health, metrics and the log of the real server."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from gradio_client import Client
+
+from app import main
+from tests.helpers.server import Server
+from tests.page.conftest import (
+    LONG,
+    has_made_a_step_since,
+    is_running,
+    lines,
+    metric,
+    predict,
+    streaming,
+    wait_until,
+)
+
+
+def test_health_is_answered_quickly_also_while_a_run_is_going_on(server: Server) -> None:
+    moment = time.time()
+    with streaming(server, LONG):
+        wait_until(lambda: has_made_a_step_since(server, moment))
+        answers = [httpx.get(f"{server.address}/healthz") for _ in range(5)]
+    assert all(answer.json()["status"] == "ok" for answer in answers)
+    assert min(answer.elapsed.total_seconds() for answer in answers) < 0.5
+    wait_until(lambda: not is_running(server))
+
+
+def test_health_runs_a_real_step_when_asked_and_one_for_all_who_ask(server: Server) -> None:
+    def ask(_: int) -> dict:
+        return httpx.get(f"{server.address}/healthz", params={"step": 1}, timeout=60).json()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+    assert {answer["status"] for answer in answers} == {"ok"}
+    assert len({answer["seconds"] for answer in answers}) == 1
+    assert answers[0]["seconds"] > 0
+
+
+def test_the_metrics_are_prometheus_text(server: Server, client: Client) -> None:
+    before = metric(server, 'todo_requests_total{outcome="finished"}')
+    predict(client)
+    answer = httpx.get(f"{server.address}/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "# TYPE todo_method_seconds histogram" in answer.text
+    assert metric(server, 'todo_requests_total{outcome="finished"}') == before + 1
+    assert metric(server, 'todo_method_seconds_count{method="todo"}') > 0
+
+
+def test_a_request_is_logged_without_its_prompt(server: Server, client: Client) -> None:
+    predict(client, "a violet umbrella", seed=77)
+    assert "violet" not in server.output.read_text()
+    told = [line for line in lines(server) if line["logger"] == "server.requests"][-1]
+    assert (told["outcome"], told["width"], told["methods"]) == ("finished", 128, ["todo"])
+
+
+def test_a_limit_that_cannot_be_ends_the_start_with_a_sentence(capsys) -> None:
+    assert main(["--max-seconds", "soon"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --max-seconds (TODO_MAX_SECONDS) must be a whole number from 1 to 604800, not 'soon'.\n"
+    )
