@@ -10,9 +10,8 @@ import random
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from compare import (
     StepDone,
     Stopped,
     Waiting,
+    load_comparison,
     load_pipeline,
     method_of,
     script_for,
@@ -60,7 +60,6 @@ from server.visitors import visitor_of
 from server.zero_gpu import runner
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-METHODS_AT_FIRST = ["baseline", "tome", "todo"]
 LAST_WORDS = 2.0  # seconds in which gradio passes on what the last runs said
 KEPT = (600, 3600)  # seconds between two looks for old pictures, and how old they are then
 LOG = logging.getLogger("app")
@@ -158,7 +157,7 @@ class Page:
             with gr.Row(elem_classes="go"):
                 self.methods = gr.CheckboxGroup(
                     [(method.label, method.id) for method in METHODS],
-                    value=METHODS_AT_FIRST,
+                    value=[method.id for method in METHODS if method.preselected],
                     label="Methods",
                     elem_id="methods",
                     scale=4,
@@ -180,7 +179,7 @@ class Page:
             for method in METHODS:
                 result = shown.result(method.id) if shown else None
                 self.panes[method.id] = gr.Column(
-                    visible=bool(result) if shown else method.id in METHODS_AT_FIRST,
+                    visible=bool(result) if shown else method.preselected,
                     elem_classes="pane",
                     elem_id=f"pane-{method.id}",
                     min_width=0,
@@ -295,15 +294,16 @@ class Page:
     ) -> Iterator[Updates]:
         """Compare. Gradio may leave a generator hanging at any `yield`: this holds nothing others need."""
         try:
-            job = self.runs.accept(self._visitor(http), "page", lambda: _request(prompt, *settings))
+            job = self.runs.accept(_named(prompt, *settings), self._visitor(http), "page")
         except InvalidRequest as error:
             yield {self.message: cards.error(str(error))}
             return
         session.stop = job.stop
         yield self._begin(job.request)
         try:
-            with closing(self.runs.answers(job, partial(self._on_event, session, job))) as updates:
-                yield from updates
+            with self.runs.events(job) as events:
+                for event in events:
+                    yield self._on_event(session, job, event)
         except (InvalidRequest, RunFailed) as error:
             yield self._give_up(session, str(error))
 
@@ -516,9 +516,10 @@ class Page:
             settings = (
                 prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods, repeats,
             )  # fmt: skip
-            job = self.runs.accept(self._visitor(http), "api", lambda: _request(*settings))
-            with closing(self.runs.answers(job, self._api_answer)) as answers:
-                yield from answers
+            job = self.runs.accept(_named(*settings), self._visitor(http), "api")
+            with self.runs.events(job) as events:
+                for event in events:
+                    yield self._api_answer(event)
         except (InvalidRequest, RunFailed) as error:
             raise gr.Error(str(error), print_exception=False) from error
         if job.stop.because:  # nobody but the server stops these
@@ -550,14 +551,13 @@ class _Shown:
         )
 
 
-def _request(
-    prompt: object, negative_prompt: object, width: object, height: object, steps: object,
-    guidance_scale: object, seed: object, factor: object, methods: object, repeats: object,
-) -> Request:  # fmt: skip
-    return Request(
-        prompt=prompt, negative_prompt=negative_prompt, width=width, height=height, steps=steps,
-        guidance_scale=guidance_scale, seed=seed, factor=factor, methods=methods, repeats=repeats,
+def _named(*values: object) -> dict[str, object]:
+    """Settings by the name of their field."""
+    names = (
+        "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "seed", "factor",
+        "methods", "repeats",
     )  # fmt: skip
+    return dict(zip(names, values, strict=True))
 
 
 def _script(comparison: Comparison | None, method: str | None) -> str:
@@ -570,7 +570,7 @@ def _script(comparison: Comparison | None, method: str | None) -> str:
 def _example() -> Comparison | None:
     """The comparison of the first view, or None where it is missing or cannot be read."""
     try:
-        return Comparison.load(ASSETS / "example")
+        return load_comparison(ASSETS / "example")
     except (OSError, ValueError, KeyError, TypeError) as error:
         LOG.warning("The example in %s is not shown: %s", ASSETS / "example", error)
         return None

@@ -1,11 +1,11 @@
 """The experiment: run Baseline, ToMe and ToDo on the same noise; time them, score them, write it down.
 
-    from compare import load_pipeline, run, Finished
+    from compare import Finished, load_pipeline, run, save_comparison
 
     loaded = load_pipeline()
     for event in run(loaded, loaded.request("a red apple on mint")):
         if isinstance(event, Finished):
-            event.comparison.save("result")
+            save_comparison(event.comparison, "result")
 
 `Request → events → Comparison`; the page, the command line and the tests read the same events.
 """
@@ -21,7 +21,9 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 logging.getLogger("xformers").setLevel(logging.ERROR)
 
 _HOME = {
-    "compare.request": ("METHODS", "InvalidRequest", "Method", "Request", "method_of"),
+    "compare.errors": ("InvalidRequest", "ModelNotLoaded", "OutOfMemory", "QueueFull", "RunFailed"),
+    "compare.methods": ("METHODS", "Method", "method_of"),
+    "compare.request": ("Request",),
     "compare.events": (
         "Event", "Finished", "MethodDone", "MethodStarted", "Started", "StepDone", "Stopped", "Tick",
         "Waiting",
@@ -29,10 +31,10 @@ _HOME = {
     "compare.report": (
         "Comparison", "Environment", "LevelTokens", "ModelInfo", "PlanSummary", "Result", "Scores", "Times",
     ),
-    "compare.models.load": (
-        "Defaults", "LoadedPipeline", "ModelNotLoaded", "attention_backends", "load_pipeline",
-    ),
-    "compare.experiment.worker": ("OutOfMemory", "RunFailed", "TooManyWaiting", "in_line", "prepare", "run"),
+    "compare.files": ("load_comparison", "save_comparison"),
+    "compare.models.load": ("Defaults", "LoadedPipeline", "attention_backends", "load_pipeline"),
+    "compare.experiment.measure": ("prepare",),
+    "compare.experiment.worker": ("run",),
     "compare.models.vocabulary": ("Vocabulary",),
     "compare.script": ("script_for",),
     "compare.sheet": ("contact_sheet",),

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare.bench.request import BENCH_METHODS, DEFAULT_METHODS
-from compare.request import METHODS, InvalidRequest, method_of
+from compare.errors import InvalidRequest
+from compare.methods import METHODS, method_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.command_line = shlex.join(["python", "-m", "compare", *arguments])
     # Imported after parsing: `--help` and typing errors need not wait for torch.
-    from compare.experiment.worker import RunFailed
+    from compare.errors import RunFailed
     from compare.models.load import ModelNotLoaded
 
     try:
@@ -195,8 +196,12 @@ def _run(options: argparse.Namespace) -> int:
     if comparison is None:
         print("Stopped.", file=sys.stderr)
         return STOPPED
+    from compare.files import save_comparison
+
     _print_table(comparison)
-    print(f"Saved in {comparison.save(options.out)}{'' if str(options.out).endswith('/') else '/'}")
+    print(
+        f"Saved in {save_comparison(comparison, options.out)}{'' if str(options.out).endswith('/') else '/'}"
+    )
     return 0
 
 
@@ -231,8 +236,8 @@ def _profile(options: argparse.Namespace) -> int:
     from compare.bench.profile import breakdown, breakdown_table
     from compare.bench.request import BenchRequest
     from compare.bench.variants import Variant, variants
+    from compare.errors import OutOfMemory
     from compare.experiment.memory import is_out_of_memory
-    from compare.experiment.worker import OutOfMemory
 
     if options.method == "baseline":
         raise InvalidRequest("Baseline is always in the profile: choose the method to set beside it.")
@@ -260,7 +265,7 @@ def _profile(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from compare.experiment.worker import OutOfMemory
+    from compare.errors import OutOfMemory
     from compare.models.load import DTYPES, load_pipeline, with_scheduler
     from compare.study.curve import markdown, plot, points
     from compare.study.row_folder import RowFolder
@@ -299,12 +304,17 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _paired(options: argparse.Namespace) -> int:
+    from compare.study.grid_variants import studied_methods
     from compare.study.paired import contrasts, markdown
     from compare.study.paired_plot import plot
     from compare.study.row_folder import read_rows
     from compare.study.rows import Row
 
-    methods, against = [method_of(id).id for id in options.methods], method_of(options.against).id
+    known = studied_methods()
+    methods, against = (
+        [method_of(id, known).id for id in options.methods],
+        method_of(options.against, known).id,
+    )
     found = []
     for folder in options.folders:
         of_folder = contrasts(folder.name, read_rows(folder, Row), methods, against)

@@ -1,4 +1,4 @@
-"""What `run` tells while it runs, in this order, with any number of `Waiting` before and `Tick` in between:
+"""The events of a run, in this order, with any number of `Waiting` before and `Tick` in between:
 
 Started  (MethodStarted  StepDone × steps  MethodDone) × methods × repeats  Finished | Stopped
 """
@@ -11,34 +11,30 @@ from dataclasses import dataclass
 from PIL import Image
 
 from compare.report import Comparison, PlanSummary, Result
-from compare.request import Request
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Another comparison is running and this one is in line. Comes about once a second."""
+    """Another comparison is running and this one is in the queue. Comes about once a second."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Tick:
-    """Nothing new for a second. A reader can show that work goes on; one that has gone away is noticed."""
+    """Nothing new for a second: work goes on, and a reader that has gone away is noticed."""
 
     seconds: float
-    """Since the run began."""
+    """Since the run was asked for."""
 
 
 @dataclass(frozen=True)
 class Started:
     """The run has the model to itself."""
 
-    request: Request
-    methods: tuple[str, ...]
-    """In the order in which they will run."""
     notes: tuple[str, ...]
     plans: Mapping[str, PlanSummary]
-    """By method. "fewer-steps" is not among them: its steps are known once ToDo has been timed."""
+    """By method, without those whose steps follow from the times of others ("fewer-steps")."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +51,9 @@ class MethodStarted:
 
 @dataclass(frozen=True)
 class StepDone:
-    """A denoising step is done. The warm-up step is not told."""
+    """A denoising step is done. There is no event for the warm-up step."""
 
     method: str
-    repeat: int
     step: int
     """From 1 to `steps`, which counts UNet calls: Heun-like samplers make two per denoising step."""
     steps: int
@@ -73,8 +68,6 @@ class MethodDone:
     """A method has its picture. With repeats it comes after each, with all the times so far."""
 
     result: Result
-    repeat: int
-    repeats: int
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,175 @@
-"""From a method's id to the patch that is put on the model."""
+"""The registry of methods: one entry is one column of a comparison.
+
+Page, command line, sweep, bench and plots read this list; none of them knows a method by its name.
+CONTRIBUTING.md says how to add one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from diffusers import DiffusionPipeline
+from compare.errors import InvalidRequest, quoted
 
-from compare.request import InvalidRequest, Request
-from compare.study.grid_variants import CHOICES, chosen_tokens
-from todo_patch import ToDo, ToMe, patched
+if TYPE_CHECKING:  # `python -m compare --help` need not wait for torch
+    from diffusers import DiffusionPipeline
+
+    from todo_patch import ToDo, ToMe
 
 
-def patch_of(method: str, request: Request) -> ToDo | ToMe | None:
-    """The patch of a method; None for those that leave the model as it is.
+class Reduction(Protocol):
+    """What a method reads of a request."""
+
+    @property
+    def factor(self) -> int | tuple[int, ...]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One column of the comparison.
+
+    A method is put on a pipeline by `patch`, if it is one of `todo_patch`, or else by `enable`. A method with
+    neither leaves the model as it is.
+
+    Args:
+        id: its name in requests, reports and files.
+        label: its name for readers.
+        description: what it does, in one sentence without claims about results.
+        colour: in plots, as "#rrggbb".
+        patch: from a request to the settings for `todo_patch`, which then also counts FLOPs and writes the
+            user's own script. May raise `InvalidRequest`.
+        enable: from a pipeline and a request to a context manager that has the method on the pipeline for the
+            length of a `with` block, and leaves the pipeline as it was. For packages with their own enable
+            and disable; the FLOPs of such a method are not counted.
+        steps: the number of denoising steps, from the request's own number and the median seconds of the
+            methods in `needs`. Such a method runs after the others. None: the request's own number.
+        needs: ids of the methods that must run beside it.
+        order: methods run from small to large.
+        preselected: whether it is chosen when the page opens.
+    """
+
+    id: str
+    label: str
+    description: str
+    colour: str
+    patch: Callable[[Reduction], ToDo | ToMe] | None = None
+    enable: Callable[[DiffusionPipeline, Reduction], AbstractContextManager[object]] | None = None
+    steps: Callable[[int, Mapping[str, float]], int] | None = None
+    needs: tuple[str, ...] = ()
+    order: int = 1
+    preselected: bool = False
+
+    def on(self, pipe: DiffusionPipeline, request: Reduction) -> AbstractContextManager[object]:
+        """The method on the pipeline for the length of a `with` block."""
+        if self.enable is not None:
+            return self.enable(pipe, request)
+        if self.patch is not None:
+            from todo_patch import patched
+
+            return patched(pipe, self.patch(request))
+        return nullcontext()
+
+    def counted_patches(self, request: Reduction) -> tuple[ToDo | ToMe, ...] | None:
+        """The settings whose FLOPs are this method's, each for an equal part of the steps; None if nobody has
+        counted what the method does."""
+        if self.patch is not None:
+            return (self.patch(request),)
+        return None if self.enable is not None else (_unpatched(),)
+
+
+def _unpatched() -> ToDo:
+    from todo_patch import ToDo
+
+    return ToDo(factor=1)
+
+
+def _todo(request: Reduction) -> ToDo:
+    from todo_patch import ToDo
+
+    return ToDo(factor=request.factor)
+
+
+def _todo_rotating(request: Reduction) -> ToDo:
+    from todo_patch import ToDo
+
+    return ToDo(factor=request.factor, grid="rotating")
+
+
+def _tome(request: Reduction) -> ToMe:
+    from todo_patch import ToMe
+
+    try:
+        return ToMe.like(_todo(request))
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+
+
+def _steps_in_the_time_of_todo(steps: int, seconds: Mapping[str, float]) -> int:
+    return min(max(int(steps * seconds[TODO.id] / seconds[BASELINE.id]), 1), steps)
+
+
+BASELINE = Method(
+    id="baseline",
+    label="Baseline",
+    description="the model as its authors shipped it",
+    colour="#111111",
+    order=0,  # the others are scored against it
+    preselected=True,
+)
+TOME = Method(
+    id="tome",
+    label="ToMe",
+    description="similar tokens are merged before attention and copied back after it",
+    colour="#d95f02",
+    patch=_tome,
+    preselected=True,
+)
+TODO = Method(
+    id="todo",
+    label="ToDo",
+    description="keys and values come from a downsampled grid; queries stay whole",
+    colour="#1b9e77",
+    patch=_todo,
+    preselected=True,
+)
+TODO_ROTATING = Method(
+    id="todo-rotating",
+    label="ToDo, rotating grid",
+    description="ToDo on a grid that moves with every step and block",
+    colour="#7570b3",
+    patch=_todo_rotating,
+)
+FEWER_STEPS = Method(
+    id="fewer-steps",
+    label="Fewer steps",
+    description="Baseline with as many steps as fit into ToDo's time",
+    colour="#a6761d",
+    steps=_steps_in_the_time_of_todo,
+    needs=(BASELINE.id, TODO.id),
+    order=2,
+)
+METHODS = (BASELINE, TOME, TODO, TODO_ROTATING, FEWER_STEPS)
+
+
+def known_methods() -> tuple[Method, ...]:
+    """The methods that anybody can choose, in the order in which they are shown."""
+    return METHODS
+
+
+def method_of(id: str, known: tuple[Method, ...] | None = None) -> Method:
+    """The method with this id.
+
+    Args:
+        known: where to look (default: `known_methods()`).
 
     Raises:
-        InvalidRequest: where there is no ToMe of equal reduction.
+        InvalidRequest: there is none.
     """
-    todo = ToDo(factor=request.factor)
-    if method == "todo":
-        return todo
-    if method == "todo-rotating":
-        return ToDo(factor=request.factor, grid="rotating")
-    if method == "tome":
-        try:
-            return ToMe.like(todo)
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from error
-    if method == "todo-average":
-        return ToDo(factor=request.factor, pooling="average")
-    return todo if method in CHOICES else None
-
-
-def put_on(pipe: DiffusionPipeline, method: str, request: Request) -> AbstractContextManager[object]:
-    """The method on the pipeline for the time of a `with` block."""
-    patch = patch_of(method, request)
-    if patch is None:
-        return nullcontext()
-    if method in CHOICES:
-        return chosen_tokens(pipe, patch, CHOICES[method])
-    return patched(pipe, patch)
+    known = known_methods() if known is None else known
+    for method in known:
+        if method.id == id:
+            return method
+    ids = ", ".join(method.id for method in known)
+    raise InvalidRequest(f"Methods are {ids}; {quoted(id)} is not one of them.")

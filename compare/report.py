@@ -1,19 +1,16 @@
-"""What came out: a `Comparison` of `Result`s, saved as pictures and `report.json`, and loaded back."""
+"""The records of a comparison. `compare.files` writes and reads them."""
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from pathlib import Path
 from statistics import median
 from typing import Literal
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from compare.request import Request, method_of
-from compare.sheet import contact_sheet
+from compare.methods import BASELINE, method_of
+from compare.request import Request
 
 
 class _Record(BaseModel):
@@ -42,8 +39,9 @@ class PlanSummary(_Record):
     """The work of a method by count. FLOPs are those of one UNet call for one picture."""
 
     flops_before: int
-    flops_after: int
-    flop_speedup: float
+    flops_after: int | None
+    """None: what the method does has not been counted."""
+    flop_speedup: float | None
     """FLOPs of all the baseline's steps over FLOPs of all this method's steps."""
     ceiling: float | None
     """The FLOP speed-up if all that a method of this kind works on were free, at the levels it is used at.
@@ -108,6 +106,10 @@ class Result(_Record):
     @property
     def label(self) -> str:
         return method_of(self.method).label
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.method == BASELINE.id
 
 
 class ModelInfo(_Record):
@@ -176,45 +178,6 @@ class Comparison(_Record):
         """The result of the method with this id, or None."""
         return next((result for result in self.results if result.method == method), None)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write `report.json`, one `<method>.png` each and the side-by-side `comparison.png`.
-
-        Files of those names are replaced. Returns the folder, which is made if need be.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for result in self.results:
-            _write_png(result.image, folder / _picture(result.method))
-        _write_png(contact_sheet(self), folder / "comparison.png")
-        (folder / "report.json").write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        return folder
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Comparison:
-        """Read back what `save` wrote.
-
-        Raises:
-            FileNotFoundError: where `report.json` or a picture is missing.
-            ValueError: where `report.json` is not such a report; the sentence says what is wrong with it.
-        """
-        folder = Path(folder)
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        if not isinstance(report, dict) or not isinstance(report.get("results"), list):
-            raise ValueError(f"{folder / 'report.json'} is not a report of a comparison.")
-        for result in report["results"]:
-            with Image.open(folder / _picture(method_of(result["method"]).id)) as picture:
-                result["image"] = picture.copy()
-        return cls.model_validate(report)
-
-
-def _picture(method: str) -> str:
-    return f"{method}.png"
-
-
-def _write_png(image: Image.Image, file: Path) -> None:
-    """With what the picture's `info` says about it, which Pillow leaves out unless told."""
-    text = PngInfo()
-    for key, value in image.info.items():
-        if isinstance(value, str):
-            text.add_itxt(key, value)
-    image.save(file, pnginfo=text)
+    @property
+    def baseline(self) -> Result | None:
+        return self.result(BASELINE.id)

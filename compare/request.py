@@ -1,11 +1,13 @@
-"""What to compare: the methods there are, and a request that is valid or does not exist."""
+"""What to compare: a request that is valid or does not exist."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+
+from compare.errors import InvalidRequest, quoted
+from compare.methods import Method, known_methods, method_of
 
 SIZES = (64, 2048)  # pixels, each side
 SIZE_MULTIPLE = 8
@@ -15,53 +17,8 @@ SEEDS = (0, 2**32 - 1)
 FACTORS = (1, 8)
 REPEATS = (1, 20)
 PROMPT_CHARACTERS = 2000
-
-
-class InvalidRequest(ValueError):
-    """A request that cannot be run. `str(error)` is one sentence: what is allowed, and what was given."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """One column of the comparison."""
-
-    id: str
-    label: str
-    description: str
-
-
-METHODS = (
-    Method("baseline", "Baseline", "the model as its authors shipped it"),
-    Method("tome", "ToMe", "similar tokens are merged before attention and copied back after it"),
-    Method("todo", "ToDo", "keys and values come from a downsampled grid; queries stay whole"),
-    Method(
-        "todo-rotating",
-        "ToDo, rotating grid",
-        "ToDo on a grid that moves with every step and block; with factor 2 at 512×512 it is 11.5 dB closer "
-        "to Baseline than ToDo (mean of 20 prompts, bundled model)",
-    ),
-    Method("fewer-steps", "Fewer steps", "Baseline with as many steps as fit into ToDo's time"),
-)
-GRID_VARIANTS = (
-    Method("todo-centre", "ToDo, centre", "always the token at the centre of its cell"),
-    Method("todo-average", "ToDo, average", "the mean of the cell instead of one of its tokens"),
-    Method("todo-raster", "ToDo, row by row", "rotating, but the cell is gone through row by row"),
-    Method("todo-by-step", "ToDo, by step", "rotating with the steps only: the same token in all blocks"),
-    Method("todo-by-block", "ToDo, by block", "rotating with the blocks only: the same tokens at every step"),
-    Method("todo-random", "ToDo, random", "a random token of the cell for each step and block"),
-    Method("todo-random-by-step", "ToDo, random by step", "a random token for each step, in all blocks"),
-    Method("todo-coarse-early", "ToDo, coarse early", "rotating; factor + 1 for half the steps, then - 1"),
-    Method("todo-fine-early", "ToDo, fine early", "rotating; factor - 1 for half the steps, then + 1"),
-)
-"""What docs/rotating-grid.md sets beside the two grids. Sweeps know them; the page does not."""
-
-
-def method_of(id: str) -> Method:
-    """The method with this id, a variant included. Raises `InvalidRequest` if there is none."""
-    for method in (*METHODS, *GRID_VARIANTS):
-        if method.id == id:
-            return method
-    raise InvalidRequest(f"Methods are {_listed(m.id for m in METHODS)}; {_shown(id)} is not one of them.")
+TILED_ABOVE = 1536 * 1536
+"""Pixels. SDXL's decoder holds 256 channels three times: 3.6 GB in float16, and 6.4 GB at 2048×2048."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +36,12 @@ class Request:
         seed: of the starting noise, which is made on the CPU, the same for every method.
         factor: of downsampling, at the finest attention grid; a tuple names one per level, finest first.
             ToMe is given the equal reduction.
-        methods: ids from `METHODS`. Without "baseline" there are no speed-ups and no scores.
-            "fewer-steps" needs "baseline" and "todo" beside it.
-        repeats: how often each method is timed; above 1 the methods take turns and the median counts.
+        methods: ids of `compare.methods.METHODS`. Without "baseline" there are no speed-ups and no scores.
+        repeats: how often each method is timed; above 1 the methods are interleaved and the median counts.
 
     Raises:
         InvalidRequest: with one sentence that says what is allowed.
     """
-
-    known: ClassVar[tuple[Method, ...]] = METHODS
 
     prompt: str
     negative_prompt: str = ""
@@ -126,18 +80,26 @@ class Request:
     def _check_methods(self) -> None:
         if isinstance(self.methods, list):  # JSON and the page have no tuples
             object.__setattr__(self, "methods", tuple(self.methods))
-        known = _listed(m.id for m in self.known)
+        known = self.known_methods()
+        ids = _listed(method.id for method in known)
         if not isinstance(self.methods, tuple):
-            raise InvalidRequest(f"Methods must be a list of some of {known}, not {_shown(self.methods)}.")
+            raise InvalidRequest(f"Methods must be a list of some of {ids}, not {quoted(self.methods)}.")
         if not self.methods:
-            raise InvalidRequest(f"No method was chosen: choose some of {known}.")
-        for id in self.methods:
-            if id not in [method.id for method in self.known]:  # a list: what JSON brings may have no hash
-                raise InvalidRequest(f"Methods are {known}; {_shown(id)} is not one of them.")
+            raise InvalidRequest(f"No method was chosen: choose some of {ids}.")
+        chosen = [method_of(id, known) for id in self.methods]
         if len(set(self.methods)) < len(self.methods):
             raise InvalidRequest(f"Each method can be chosen once; got {_listed(self.methods)}.")
-        if "fewer-steps" in self.methods and not {"baseline", "todo"} <= set(self.methods):
-            raise InvalidRequest("fewer-steps is Baseline in ToDo's time: choose baseline and todo with it.")
+        for method in chosen:
+            if not set(method.needs) <= set(self.methods):
+                raise InvalidRequest(
+                    f"{method.id} ({method.description}) needs {' and '.join(method.needs)} beside it: "
+                    "choose them too."
+                )
+
+    @classmethod
+    def known_methods(cls) -> tuple[Method, ...]:
+        """The methods that such a request can name."""
+        return known_methods()
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -145,20 +107,21 @@ class Request:
         return self.factor if isinstance(self.factor, tuple) else (self.factor,)
 
     @property
-    def run_order(self) -> tuple[str, ...]:
-        """The methods as they run: Baseline first, as the others are scored against it; fewer-steps last."""
-        return tuple(sorted(self.methods, key=lambda id: {"baseline": 0, "fewer-steps": 2}.get(id, 1)))
+    def chosen(self) -> tuple[Method, ...]:
+        """The methods in the order in which they run."""
+        known = self.known_methods()
+        return tuple(sorted((method_of(id, known) for id in self.methods), key=lambda method: method.order))
 
-
-class StudyRequest(Request):
-    """A request whose methods may also be `GRID_VARIANTS`."""
-
-    known: ClassVar[tuple[Method, ...]] = (*METHODS, *GRID_VARIANTS)
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the pictures are decoded in overlapping tiles. It depends on the size alone, so that the
+        same request gives the same picture on every machine."""
+        return self.width * self.height > TILED_ABOVE
 
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be text, not {_shown(value)}.")
+        raise InvalidRequest(f"{name} must be text, not {quoted(value)}.")
     if len(value) > PROMPT_CHARACTERS:
         raise InvalidRequest(f"{name} can have {PROMPT_CHARACTERS} characters; this one has {len(value)}.")
     if any("\ud800" <= c <= "\udfff" for c in value):  # half a UTF-16 pair: no tokenizer takes it
@@ -170,20 +133,14 @@ def check_whole(name: str, value: object, limits: tuple[int, int], multiple: int
     low, high = limits
     if type(value) is not int or not low <= value <= high or value % multiple:
         kind = "whole number" if multiple == 1 else f"multiple of {multiple}"
-        raise InvalidRequest(f"{name} must be a {kind} from {low} to {high}{unit}, not {_shown(value)}.")
+        raise InvalidRequest(f"{name} must be a {kind} from {low} to {high}{unit}, not {quoted(value)}.")
 
 
 def _check_number(name: str, value: object, limits: tuple[float, float]) -> None:
     low, high = limits
     if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
-        raise InvalidRequest(f"{name} must be a number from {low:g} to {high:g}, not {_shown(value)}.")
+        raise InvalidRequest(f"{name} must be a number from {low:g} to {high:g}, not {quoted(value)}.")
 
 
 def _listed(items: Iterable[str]) -> str:
     return ", ".join(items)
-
-
-def _shown(value: object) -> str:
-    """The value as given, short enough for a sentence."""
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."

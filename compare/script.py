@@ -6,8 +6,7 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-from compare.experiment.decoding import is_tiled
-from compare.methods import patch_of
+from compare.methods import method_of
 from compare.report import ModelInfo
 from compare.request import Request
 from todo_patch import ToDo, ToMe
@@ -18,14 +17,15 @@ def script_for(request: Request, method: str, model: ModelInfo, steps: int | Non
 
     Args:
         request: the settings.
-        method: an id from `METHODS`.
+        method: the id of a method.
         model: `LoadedPipeline.info`.
         steps: instead of the request's; `Result.steps` for "fewer-steps".
 
     Raises:
-        InvalidRequest: where there is no ToMe of equal reduction.
+        InvalidRequest: the method cannot be used with these settings.
     """
-    patch = patch_of(method, request)
+    chosen = method_of(method)
+    patch = chosen.patch(request) if chosen.patch else None
     call = [
         "image = pipe(",
         f"    {_quoted(request.prompt)},",
@@ -37,13 +37,15 @@ def script_for(request: Request, method: str, model: ModelInfo, steps: int | Non
         f'    generator=torch.Generator("cpu").manual_seed({request.seed}),',
         ").images[0]",
     ]
-    if patch is not None:
+    if chosen.enable is not None:
+        call = [f"# Here {chosen.label} has to be enabled, as its package says.", *call]
+    elif patch is not None:
         call = [f"with patched(pipe, {_written(patch)}):", *(f"    {line}" for line in call)]
     lines = [
         *_imports(model, patch),
         "",
         *_loading(model),
-        *(["pipe.vae.enable_tiling()"] if is_tiled(request) else []),
+        *(["pipe.vae.enable_tiling()"] if request.is_tiled else []),
         "",
         *call,
         f'image.save("{method}.png")',

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-if TYPE_CHECKING:  # `report` draws its sheet with this module
-    from compare.report import Comparison, Result
+from compare.methods import method_of
+from compare.report import Comparison, Result
 
 COLUMN = (352, 512)  # pixels a picture is wide on the sheet, at least and at most
 MARGIN = 16
@@ -57,14 +56,15 @@ def settings_of(comparison: Comparison) -> str:
 def times_of(result: Result) -> str:
     """Seconds, speed-up, and beside it what the count of FLOPs promises and its ceiling, in one line."""
     line = f"{result.times.seconds:.2f} s"
-    if result.method == "fewer-steps":
+    if method_of(result.method).steps is not None:
         line += f", {result.steps} steps"
-    if result.speedup is None or result.method == "baseline":
+    if result.speedup is None or result.is_baseline:
         return line
-    line += f", {result.speedup:.2f}× (FLOPs {result.plan.flop_speedup:.2f}×"
-    if result.plan.ceiling is not None:
-        line += f", ceiling {result.plan.ceiling:.2f}×"
-    return line + ")"
+    line += f", {result.speedup:.2f}×"
+    if result.plan.flop_speedup is None:
+        return line
+    ceiling = "" if result.plan.ceiling is None else f", ceiling {result.plan.ceiling:.2f}×"
+    return f"{line} (FLOPs {result.plan.flop_speedup:.2f}×{ceiling})"
 
 
 def scores_of(result: Result) -> str:
@@ -72,7 +72,7 @@ def scores_of(result: Result) -> str:
     scores = result.scores
     if scores is None:
         return ""
-    if scores.identical or scores.psnr is None:
+    if scores.identical:
         return "identical to Baseline"
     line = f"PSNR {scores.psnr:.1f} dB, SSIM {scores.ssim:.3f}"
     return line if scores.high_frequency is None else f"{line}, fine detail {scores.high_frequency:.0%}"

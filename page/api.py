@@ -25,7 +25,7 @@ def report(comparison: Comparison) -> dict[str, Any]:
 
 def _flat(result: Result) -> dict[str, Any]:
     scores, finest = result.scores, result.plan.levels[0]
-    itself = result.method == "baseline"
+    itself = result.is_baseline
     return {
         "method": result.method,
         "label": result.label,

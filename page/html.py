@@ -6,10 +6,11 @@ import base64
 from collections.abc import Iterable
 from html import escape
 
+from compare.methods import Method
 from compare.models.load import LoadedPipeline
 from compare.models.vocabulary import Vocabulary
 from compare.report import Comparison, Environment, LevelTokens, PlanSummary, Result
-from compare.request import SIZE_MULTIPLE, SIZES, Method, Request
+from compare.request import SIZE_MULTIPLE, SIZES, Request
 from server.limits import Limits
 
 TODO_PAPER = "https://arxiv.org/abs/2402.13573"
@@ -72,7 +73,7 @@ def _what_was_timed(result: Result) -> str:
 
 
 def _speedup(result: Result) -> str:
-    if result.speedup is None or result.method == "baseline":
+    if result.speedup is None or result.is_baseline:
         return ""
     return f'<p><b class="speedup">{result.speedup:.2f}×</b><span>{_in_words(result.speedup)}</span></p>'
 
@@ -85,10 +86,10 @@ def _in_words(speedup: float) -> str:
 
 def _small_numbers(result: Result) -> Iterable[tuple[str, str]]:
     plan, scores = result.plan, result.scores
-    if result.method != "baseline":
+    if not result.is_baseline and plan.flop_speedup is not None:
         ceiling = "" if plan.ceiling is None else f", ceiling {plan.ceiling:.2f}×"
         yield "FLOP speed-up", f"{plan.flop_speedup:.2f}×{ceiling}"
-    if scores is not None and (scores.identical or scores.psnr is None):
+    if scores is not None and scores.identical:
         yield "Picture", "identical to Baseline"
     elif scores is not None:
         yield "PSNR", f"{scores.psnr:.2f} dB"

@@ -57,13 +57,13 @@ class Health:
         if self._runs.closing:
             return JSONResponse({"status": "stopping"}, 503)
         if request.query_params.get("step") != "1":
-            return JSONResponse({"status": "ok", "in_line": self._runs.in_line()})
+            return JSONResponse({"status": "ok", "in_line": len(self._runs.queue)})
         checked = await self._checked()
         told = {
             "status": checked.status,
             "seconds": checked.seconds,
             "ago": round(time.monotonic() - checked.at, 3),
-            "in_line": self._runs.in_line(),
+            "in_line": len(self._runs.queue),
         }
         return JSONResponse(told, checked.code)
 

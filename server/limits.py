@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from compare.request import PROMPT_CHARACTERS, REPEATS, InvalidRequest, Request
+from compare.errors import InvalidRequest
+from compare.request import PROMPT_CHARACTERS, REPEATS, Request
 
 PREFIX = "TODO_MAX_"
 

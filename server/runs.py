@@ -1,4 +1,4 @@
-"""The comparisons that visitors ask for: let in, run, counted and logged, and ended with the server."""
+"""The runs that visitors ask for: accepted, run, counted, logged, and ended with the server."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
+from compare.errors import InvalidRequest, OutOfMemory, QueueFull, RunFailed
 from compare.events import (
     Event,
     Finished,
@@ -23,8 +23,9 @@ from compare.events import (
     Tick,
     Waiting,
 )
-from compare.experiment.worker import OutOfMemory, RunFailed, TooManyWaiting, in_line
-from compare.request import InvalidRequest, Request
+from compare.experiment.run_queue import RunQueue
+from compare.experiment.worker import MACHINE
+from compare.request import Request
 from server.limits import Limits, OverLimit
 from server.log import RequestLine, log_request
 from server.metrics import Metrics
@@ -35,19 +36,18 @@ BROKEN = "The run failed for a reason that only the server's log tells. The next
 DISK_FULL = "The server's disk is full, so the picture could not be kept. Try again later."
 CLOSING = "The server is being stopped or restarted. Try again in a minute."
 STOPPED_BY_CLOSING = f"Stopped: {CLOSING[0].lower()}{CLOSING[1:]}"
-ANSWERS_A_SECOND = 8  # to all who wait in line together
-LOOK = 0.05  # seconds between two looks at whether all runs have ended
+UPDATES_PER_SECOND = 8  # to all who wait in the queue together
+POLL = 0.05  # seconds between two looks at whether all runs have ended
 
-Answer = TypeVar("Answer")
 Run = Callable[[Request, threading.Event, int], Iterator[Event]]
-"""`run(request, stop, longest_line)`, as `compare.run` for one model."""
+"""`run(request, stop, max_queue)`, as `compare.run` for one model."""
 
 
 class Stop(threading.Event):
     """A request to stop, and why."""
 
     because = ""
-    """A sentence for the visitor; empty where they asked for it."""
+    """A sentence for the visitor; empty if they asked for it."""
 
     def ask(self, because: str = "") -> None:
         """Stop. The first reason counts."""
@@ -58,7 +58,7 @@ class Stop(threading.Event):
 
 @dataclass(eq=False)
 class Job:
-    """A request that was let in."""
+    """An accepted request."""
 
     request: Request
     visitor: str
@@ -66,11 +66,14 @@ class Job:
     stop: Stop = field(default_factory=Stop)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     asked: float = field(default_factory=time.monotonic)
-    answered: float = 0.0
-    """When it was last told that it is in line."""
+    updated: float = 0.0
+    """When its place in the queue was last shown."""
     began: float | None = None
-    """When its turn came."""
+    """When its run began."""
     denoising: dict[str, float] = field(default_factory=dict)
+    """Median seconds by method."""
+    outcome: str = "gone"
+    reason: str | None = None
 
 
 class Runs:
@@ -80,29 +83,28 @@ class Runs:
         run: how a comparison is run on the model.
         limits: what one visitor may ask for.
         log_prompts: whether prompts may be logged.
+        queue: the one that `run` waits in.
     """
 
-    def __init__(self, run: Run, limits: Limits, log_prompts: bool = False) -> None:
-        self.run, self.limits = run, limits
-        self.metrics = Metrics(self.in_line)
+    def __init__(
+        self, run: Run, limits: Limits, log_prompts: bool = False, queue: RunQueue = MACHINE
+    ) -> None:
+        self.run, self.limits, self.queue = run, limits, queue
+        self.metrics = Metrics(lambda: len(self.queue))
         self.last_sign = time.monotonic()
         """When a run last got further."""
         self.closing = False
         self._log_prompts = log_prompts
-        self._turnstile = Turnstile(limits.per_minute)
+        self._rate = Turnstile(limits.per_minute)
         self._jobs: set[Job] = set()
 
-    def in_line(self) -> int:
-        """How many comparisons are in line, those that run included, wherever they run."""
-        return max(in_line(), len(self._jobs))
-
-    def accept(self, visitor: str, by: str, make: Callable[[], Request]) -> Job:
+    def accept(self, settings: Mapping[str, object], visitor: str, by: str) -> Job:
         """Check a request against everything that can be known of it beforehand. Runs nothing.
 
         Args:
-            visitor: whom to count it for.
+            settings: the fields of a `Request`, as they came.
+            visitor: whom it counts for.
             by: "page" or "api".
-            make: makes the request out of what came; what it raises is raised here.
 
         Raises:
             InvalidRequest: with a sentence for the visitor.
@@ -111,60 +113,52 @@ class Runs:
         try:
             if self.closing:
                 raise OverLimit(CLOSING)
-            request = make()
+            request = Request(**settings)
             self.limits.check(request)
-            if self.in_line() >= self.limits.in_line:
-                raise OverLimit(self._line_is_full())
-            self._turnstile.pass_through(visitor)
+            if len(self.queue) >= self.limits.in_line:
+                raise OverLimit(self._queue_is_full())
+            self._rate.pass_through(visitor)
         except InvalidRequest as error:
-            self._note("refused", str(error), visitor=visitor, by=by, request=request)
+            self._record(secrets.token_hex(8), visitor, by, "refused", str(error), request)
             raise
         return Job(request, visitor, by)
 
-    def answers(self, job: Job, answer_to: Callable[[Event], Answer]) -> Iterator[Answer]:
-        """Run, and yield the answer to each event. What `answer_to` raises ends the run.
+    @contextmanager
+    def events(self, job: Job) -> Iterator[Iterator[Event]]:
+        """The events of a job's run, for the length of a `with` block, whose end ends the run.
 
         Raises:
-            InvalidRequest, RunFailed: with a sentence for the visitor; nothing else.
+            InvalidRequest, RunFailed: with a sentence for the visitor; nothing else, whatever was raised by
+                the run or in the block.
         """
-        outcome, reason = "gone", None
         self._jobs.add(job)
-        limit = threading.Timer(self.limits.seconds, job.stop.ask, [self._took_too_long()])
-        limit.daemon = True
+        timer = threading.Timer(self.limits.seconds, job.stop.ask, [self._took_too_long()])
+        timer.daemon = True
         try:
             if self.closing:  # since it was accepted
-                raise TooManyWaiting(CLOSING)
+                raise QueueFull(CLOSING)
             with closing(self.run(job.request, job.stop, self.limits.in_line)) as events:
-                for event in events:
-                    self._watch(job, event, limit)
-                    if job.began is None and isinstance(event, (Waiting, Tick)) and not self._is_time(job):
-                        continue
-                    answer = answer_to(event)
-                    if isinstance(event, Finished):
-                        outcome = "finished"
-                    elif isinstance(event, Stopped):
-                        outcome, reason = "stopped", job.stop.because or None
-                    yield answer
-        except TooManyWaiting as error:
-            outcome, reason = "refused", CLOSING if self.closing else self._line_is_full()
-            raise RunFailed(reason) from error
+                yield self._watched(job, events, timer)
+        except QueueFull as error:
+            job.outcome, job.reason = "refused", CLOSING if self.closing else self._queue_is_full()
+            raise RunFailed(job.reason) from error
         except InvalidRequest as error:
-            outcome, reason = "refused", str(error)
+            job.outcome, job.reason = "refused", str(error)
             raise
         except Exception as error:
-            outcome = "failed"
-            reason, sentence = _kind_and_sentence(error)
-            self.metrics.failures.labels(reason).inc()
-            if reason != "out_of_memory":
+            job.outcome = "failed"
+            job.reason, sentence = _kind_and_sentence(error)
+            self.metrics.failures.labels(job.reason).inc()
+            if job.reason != "out_of_memory":
                 LOG.exception("request %s failed", job.id)
             raise RunFailed(sentence) from error
         finally:
-            limit.cancel()
+            timer.cancel()
             self._jobs.discard(job)
-            self._note(outcome, reason, job.visitor, job.by, job.request, job)
+            self._record(job.id, job.visitor, job.by, job.outcome, job.reason, job.request, job)
 
     def close(self, grace: float) -> None:
-        """Let nobody in any more, send away those who wait, and end the run.
+        """Accept nobody any more, send away those who wait, and end the run in progress.
 
         Args:
             grace: seconds that the run in progress has to finish before it is stopped.
@@ -180,37 +174,47 @@ class Runs:
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while self.in_line() and time.monotonic() < until:
-            time.sleep(LOOK)
+        while (self._jobs or len(self.queue)) and time.monotonic() < until:
+            time.sleep(POLL)
 
-    def _is_time(self, job: Job) -> bool:
-        """Whether one who waits is answered: a long line may not cost the run more than a short one."""
+    def _watched(self, job: Job, events: Iterator[Event], timer: threading.Timer) -> Iterator[Event]:
+        """The events, counted; updates on the place in the queue are throttled."""
+        for event in events:
+            match event:
+                case Started():
+                    job.began = time.monotonic()
+                    timer.start()
+                    if self.closing:  # it came first in the queue just then
+                        job.stop.ask(STOPPED_BY_CLOSING)
+                case MethodDone(result=result):
+                    job.denoising[result.method] = result.times.seconds
+                    self.metrics.method_seconds.labels(result.method).observe(result.times.denoising[-1])
+                case Finished():
+                    job.outcome = "finished"
+                case Stopped():
+                    job.outcome, job.reason = "stopped", job.stop.because or None
+            if isinstance(event, (Started, MethodStarted, StepDone, MethodDone)):
+                self.last_sign = time.monotonic()
+                self.metrics.last_step.set_to_current_time()
+            waits = job.began is None and isinstance(event, (Waiting, Tick))
+            if not waits or self._may_update(job):
+                yield event
+
+    def _may_update(self, job: Job) -> bool:
+        """Throttles queue-position updates: a long queue may not cost the run more than a short one."""
         now = time.monotonic()
-        if now - job.answered < self.in_line() / ANSWERS_A_SECOND:
+        if now - job.updated < len(self.queue) / UPDATES_PER_SECOND:
             return False
-        job.answered = now
+        job.updated = now
         return True
 
-    def _watch(self, job: Job, event: Event, limit: threading.Timer) -> None:
-        match event:
-            case Started():
-                job.began = time.monotonic()
-                limit.start()
-                if self.closing:  # its turn came just then
-                    job.stop.ask(STOPPED_BY_CLOSING)
-            case MethodDone(result=result):
-                job.denoising[result.method] = result.times.seconds
-                self.metrics.method_seconds.labels(result.method).observe(result.times.denoising[-1])
-        if isinstance(event, (Started, MethodStarted, StepDone, MethodDone)):
-            self.last_sign = time.monotonic()
-            self.metrics.last_step.set_to_current_time()
-
-    def _note(
+    def _record(
         self,
-        outcome: str,
-        reason: str | None,
+        id: str,
         visitor: str,
         by: str,
+        outcome: str,
+        reason: str | None,
         request: Request | None,
         job: Job | None = None,
     ) -> None:
@@ -223,27 +227,28 @@ class Runs:
             self.metrics.waited_seconds.observe(waited)
         if took is not None:
             self.metrics.run_seconds.observe(took)
-        line = RequestLine(
-            id=job.id if job else secrets.token_hex(8),
-            visitor=visitor,
-            by=by,
-            outcome=outcome,
-            reason=reason,
-            width=request and request.width,
-            height=request and request.height,
-            steps=request and request.steps,
-            factor=request and request.factors,
-            methods=request and request.methods,
-            repeats=request and request.repeats,
-            waited=waited and round(waited, 3),
-            took=took and round(took, 3),
-            denoising={name: round(took, 4) for name, took in job.denoising.items()} if job else None,
-            prompt=request.prompt if request and self._log_prompts else None,
-            negative_prompt=request.negative_prompt if request and self._log_prompts else None,
+        log_request(
+            RequestLine(
+                id=id,
+                visitor=visitor,
+                by=by,
+                outcome=outcome,
+                reason=reason,
+                width=request and request.width,
+                height=request and request.height,
+                steps=request and request.steps,
+                factor=request and request.factors,
+                methods=request and request.methods,
+                repeats=request and request.repeats,
+                waited=waited and round(waited, 3),
+                took=took and round(took, 3),
+                denoising={id: round(s, 4) for id, s in job.denoising.items()} if job else None,
+                prompt=request.prompt if request and self._log_prompts else None,
+                negative_prompt=request.negative_prompt if request and self._log_prompts else None,
+            )
         )
-        log_request(line)
 
-    def _line_is_full(self) -> str:
+    def _queue_is_full(self) -> str:
         return (
             f"{self.limits.in_line} comparisons are in line, which is all this server takes. Try again soon."
         )

@@ -19,6 +19,8 @@ import spaces
 from spaces.config import Config
 
 from compare import Event, InvalidRequest, LoadedPipeline, Request, RunFailed, run
+from compare.experiment.run_queue import RunQueue
+from compare.experiment.worker import MACHINE
 from server.runs import Run
 
 # Rounded up from FLOPs, as nobody has timed it there yet: what is asked for is a limit, and what is left of
@@ -57,20 +59,25 @@ class LentGpu:
         @spaces.GPU(duration=lambda request, ticket: gpu_seconds(request))
         def lent(request: Request, ticket: int) -> Iterator[Event | InvalidRequest | RunFailed]:
             try:
-                yield from run(loaded, request, _Stop(self._stops, ticket))
+                yield from run(loaded, request, _Stop(self._stops, ticket), queue=RunQueue())
             except (InvalidRequest, RunFailed) as error:
                 yield error
 
         self._lent = lent
 
     def run(
-        self, request: Request, stop: threading.Event | None = None, longest_line: int | None = None
+        self, request: Request, stop: threading.Event | None = None, max_queue: int | None = None
     ) -> Iterator[Event]:
         """As `compare.run`; also a refusal to lend a GPU is a `RunFailed` with its reason.
 
-        Each call has a process, a GPU and so a line of its own: `longest_line` does not come into it.
-        Waiting for a GPU ends with one or a refusal, after a minute at most; until then `stop` waits too.
+        Each call has a process and a GPU of its own, so none waits for another: a place in the queue only
+        counts it. Waiting for a GPU ends with one or a refusal, after a minute at most; until then `stop`
+        waits too.
         """
+        with MACHINE.place(max_queue):
+            yield from self._run(request, stop)
+
+    def _run(self, request: Request, stop: threading.Event | None) -> Iterator[Event]:
         ticket = self._stops.ticket()
         events = self._lent(request, ticket)
         try:

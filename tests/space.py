@@ -16,7 +16,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 FILE_LIMIT = 10_000_000  # bytes; larger ones are refused unless they are in LFS
 TOTAL_LIMIT = 1_000_000_000  # bytes
-RUNS = ("app.py", "page", "compare", "todo_patch")  # what a Space runs
+RUNS = ("app.py", "page", "server", "compare", "todo_patch")  # what a Space runs
 OPTIONAL = {"torchvision"}  # for LPIPS in a sweep; what is missing without it is said
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")

@@ -19,11 +19,11 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
+from compare.errors import InvalidRequest
 from compare.experiment.clock import timed_loop
-from compare.methods import put_on
+from compare.methods import method_of, put_on
 from compare.models.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
 from compare.models.weights_hash import fingerprint
-from compare.request import InvalidRequest, method_of
 from compare.statistics import Share
 from compare.study.classifier import Classifier, load_classifier
 from compare.study.row_folder import RowFolder

@@ -8,9 +8,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from compare.bench.colours import COLOURS
 from compare.bench.report import BenchReport, BenchRow
 from compare.bench.variants import Variant, variants
-from compare.colours import COLOURS
 
 
 def plot(report: BenchReport, file: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError, computed_field
 from compare.bench.request import BenchRequest
 from compare.bench.variants import Variant
 from compare.experiment.device import environment
-from compare.experiment.warnings import note_on_times
+from compare.experiment.notes import uneven_times
 from compare.models.load import LoadedPipeline
 from compare.report import Environment, ModelInfo
 
@@ -194,7 +194,7 @@ def _notes(loaded: LoadedPipeline, request: BenchRequest, rows: Iterable[BenchRo
         yield "So few rounds say nothing about how far chance goes: from six on there are intervals."
     timed = [row.step.seconds for row in rows if row.step]
     if loaded.device.type == "cpu" and timed:
-        yield from note_on_times(timed)
+        yield from uneven_times(timed)
 
 
 def _interval(ordered: Sequence[float]) -> tuple[float, float] | None:

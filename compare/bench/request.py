@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compare.request import FACTORS, SIZE_MULTIPLE, SIZES, InvalidRequest, check_whole, method_of
+from compare.errors import InvalidRequest
+from compare.methods import method_of
+from compare.request import FACTORS, SIZE_MULTIPLE, SIZES, check_whole
 
 ROUNDS = (1, 1000)
 RUN_STEPS = (0, 100)

@@ -23,10 +23,10 @@ from compare.bench.denoising_loop import DenoisingLoop
 from compare.bench.report import BenchRow, Ratio, Timing
 from compare.bench.request import BenchRequest
 from compare.bench.variants import Variant, put_on, variants
+from compare.errors import InvalidRequest
 from compare.experiment.clock import LoopClock
-from compare.experiment.memory import give_back, is_out_of_memory
+from compare.experiment.memory import free_memory_of, is_out_of_memory
 from compare.models.load import LoadedPipeline
-from compare.request import InvalidRequest
 from todo_patch import ToDo, plan
 
 
@@ -119,7 +119,7 @@ class _Size:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            give_back(error, self.loaded.device)
+            free_memory_of(error, self.loaded.device)
             del self.times[variant]
             self.failures[variant] = f"does not fit into the memory of this {self.loaded.info.device_name}"
 

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 from compare.bench.processor import todo_by_processor
 from compare.bench.request import LIMITS, bench_method
 from compare.bench.upper_bound import without_keys_and_values, without_self_attention
-from compare.request import method_of
+from compare.methods import method_of
 from todo_patch import ToDo, ToMe, patched
 
 

@@ -1,4 +1,4 @@
-"""Out of memory: to know it, and to have the memory back."""
+"""Out of memory: recognise it, and free what did not fit."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def give_back(error: BaseException, device: torch.device) -> None:
+def free_memory_of(error: BaseException, device: torch.device) -> None:
     """Free what did not fit: the frames of the error still hold the tensors that were too much."""
     traceback.clear_frames(error.__traceback__)
     if device.type != "cpu":
         torch.accelerator.empty_cache()
 
 
-def return_what_is_free() -> None:
+def return_free_memory() -> None:
     """Give the system the main memory that is free, of which glibc would keep more after every run."""
     with suppress(AttributeError, OSError, TypeError):  # another C library, or Windows
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""One at a time, in the order of arrival."""
+"""The queue of runs: one at a time, in the order of arrival."""
 
 from __future__ import annotations
 
@@ -8,53 +8,60 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LOOK = 0.25  # seconds between two looks at whether waiting still makes sense
+from compare.errors import QueueFull
+
+POLL = 0.25  # seconds between two looks at whether waiting still makes sense
 
 
-class LineFull(Exception):
-    """As many are in line as may be."""
-
-
-class Line:
-    """A lock that serves those who wait in the order in which they came, and lets them leave."""
+class RunQueue:
+    """A lock that serves in the order of arrival, lets those who wait leave, and knows how many there are."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._tickets: deque[object] = deque()
+        self._places: deque[Place] = deque()
 
     def __len__(self) -> int:
-        """How many are in line, the one whose turn it is included."""
-        return len(self._tickets)
+        """How many runs are in the queue, the one in progress included."""
+        return len(self._places)
 
     @contextmanager
-    def turn(
-        self, while_waiting: Callable[[float], None] = lambda seconds: None, longest: int | None = None
-    ) -> Iterator[None]:
-        """Wait for the turn, and hold it for the length of a `with` block.
+    def place(self, max_length: int | None = None) -> Iterator[Place]:
+        """A place in the queue for the length of a `with` block.
+
+        Raises:
+            QueueFull: the queue has `max_length` places already.
+        """
+        place = Place(self)
+        with self._changed:
+            if max_length is not None and len(self._places) >= max_length:
+                raise QueueFull(f"{max_length} comparisons are in the queue: try again later.")
+            self._places.append(place)
+        try:
+            yield place
+        finally:
+            with self._changed:
+                self._places.remove(place)
+                self._changed.notify_all()
+
+
+class Place:
+    """One place in a `RunQueue`."""
+
+    def __init__(self, queue: RunQueue) -> None:
+        self._queue = queue
+
+    def wait(self, while_waiting: Callable[[float], None]) -> None:
+        """Return once this place is the first.
 
         Args:
             while_waiting: called a few times a second with the seconds waited so far; what it raises ends the
                 wait.
-            longest: how many may be in line, this one and the one whose turn it is included.
-
-        Raises:
-            LineFull: where `longest` are in line already; at once.
         """
-        ticket = object()
         began = time.monotonic()
-        with self._changed:
-            if longest is not None and len(self._tickets) >= longest:
-                raise LineFull
-            self._tickets.append(ticket)
-        try:
-            while not self._first(ticket):
-                while_waiting(time.monotonic() - began)
-            yield
-        finally:
-            with self._changed:
-                self._tickets.remove(ticket)
-                self._changed.notify_all()
+        while not self._is_first():
+            while_waiting(time.monotonic() - began)
 
-    def _first(self, ticket: object) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self._tickets[0] is ticket, timeout=LOOK)
+    def _is_first(self) -> bool:
+        queue = self._queue
+        with queue._changed:
+            return queue._changed.wait_for(lambda: queue._places[0] is self, timeout=POLL)

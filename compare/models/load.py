@@ -23,7 +23,8 @@ from diffusers import (
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.utils import are_progress_bars_disabled
 
-from compare.models.load_errors import ModelNotLoaded, came_from_the_hub, first_line, told_of
+from compare.errors import ModelNotLoaded
+from compare.models.load_errors import came_from_the_hub, first_line, told_of
 from compare.models.single_file import XL, SingleFile
 from compare.models.vocabulary import Vocabulary
 from compare.report import ModelInfo

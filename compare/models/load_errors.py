@@ -19,12 +19,10 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 
+from compare.errors import ModelNotLoaded
+
 # `HTTPError` is that of the httpx which the Hub's client uses, and that is not always the same package.
 CUT_OFF = ("RemoteProtocolError", "ReadError", "ReadTimeout")
-
-
-class ModelNotLoaded(RuntimeError):
-    """A model is missing, broken or of the wrong kind. `str(error)` says where it was looked for."""
 
 
 @contextmanager

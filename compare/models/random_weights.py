@@ -19,8 +19,9 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from compare.errors import ModelNotLoaded
 from compare.models import load
-from compare.models.load import LoadedPipeline, ModelNotLoaded, Source, loaded_pipeline, on_device, placement
+from compare.models.load import LoadedPipeline, Source, loaded_pipeline, on_device, placement
 
 ARCHITECTURES = ("sdxl", "sd15", "mini")
 

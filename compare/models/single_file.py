@@ -11,7 +11,7 @@ import yaml
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
-from compare.models.load_errors import ModelNotLoaded
+from compare.errors import ModelNotLoaded
 
 FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 TEXT_TO_IMAGE = 4  # channels that go into the UNet; those that edit pictures take more

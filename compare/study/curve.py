@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from compare.colours import COLOURS
-from compare.request import method_of
+from compare.methods import method_of
 from compare.statistics import Share
+from compare.study.grid_variants import studied_methods
 from compare.study.rows import Row
 
 WIDE = 8  # inches, from which the names of four methods fit into a line
@@ -49,7 +49,7 @@ class Point:
     factor: str
     runs: int
     speedup: Spread
-    flop_speedup: float
+    flop_speedup: float | None
     psnr: Spread
     """In dB; infinite for pictures that equal the baseline's."""
     ssim: Spread
@@ -63,7 +63,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        return method_of(self.method).label
+        return method_of(self.method, studied_methods()).label
 
 
 def points(rows: Iterable[Row]) -> list[Point]:
@@ -83,10 +83,11 @@ def markdown(points: Sequence[Point]) -> str:
     ]
     for p in points:
         detail = "–" if p.high_frequency is None else p.high_frequency.written(2)
+        flops = "–" if p.flop_speedup is None else f"{p.flop_speedup:.2f}"
         lpips = "–" if p.lpips is None else p.lpips.written(3)
         lines.append(
             f"| {p.setting} | {p.label} | {p.factor} | {p.runs} | {p.speedup.written(2)} | "
-            f"{p.flop_speedup:.2f} | {p.psnr.written(1)} | {p.ssim.written(3)} | {lpips} | {detail} | "
+            f"{flops} | {p.psnr.written(1)} | {p.ssim.written(3)} | {lpips} | {detail} | "
             f"{p.shown} | {p.baseline_shown} |"
         )
     return "\n".join(lines) + "\n"
@@ -161,7 +162,7 @@ def _draw(panel: Axes, line: Sequence[Point], heights: list[float], bars: list[l
         heights,
         xerr=_bars(speed),
         yerr=bars,
-        color=COLOURS.get(line[0].method),  # variants of the grid take turns in matplotlib's own
+        color=method_of(line[0].method, studied_methods()).colour,
         marker="o",
         capsize=2,
         elinewidth=0.8,
@@ -180,6 +181,7 @@ def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
 def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
     detail = [row.high_frequency for row in rows if row.high_frequency is not None]
     lpips = [row.lpips for row in rows if row.lpips is not None]
+    flops = [row.flop_speedup for row in rows if row.flop_speedup is not None]
     asked = sum(row.asked or 0 for row in rows)
     return Point(
         setting=setting,
@@ -187,7 +189,7 @@ def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point
         factor=factor,
         runs=len(rows),
         speedup=Spread.of(row.speedup for row in rows),
-        flop_speedup=median(row.flop_speedup for row in rows),
+        flop_speedup=median(flops) if flops else None,
         psnr=Spread.of(math.inf if row.psnr is None else row.psnr for row in rows),
         ssim=Spread.of(row.ssim for row in rows),
         high_frequency=Spread.of(detail) if detail else None,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 
+from compare.methods import Method, Reduction, known_methods
 from todo_patch import ToDo, patched
 from todo_patch.blocks import find_unet
 from todo_patch.grid import offset_order
@@ -76,19 +77,6 @@ def _in_turn(factor: int, turn: int) -> Offset:
     return order[turn % len(order)]
 
 
-CHOICES: dict[str, Choice] = {
-    "todo-centre": _centre,
-    "todo-raster": _raster,
-    "todo-by-step": _by_step,
-    "todo-by-block": _by_block,
-    "todo-random": _random,
-    "todo-random-by-step": _random_by_step,
-    "todo-coarse-early": _coarse_early,
-    "todo-fine-early": _fine_early,
-}
-"""By the id of the method. Averages are not here: `todo_patch` has them."""
-
-
 @contextmanager
 def chosen_tokens(pipe: DiffusionPipeline, method: ToDo, choose: Choice) -> Iterator[DiffusionPipeline]:
     """ToDo on the pipeline for the length of a `with` block, with tokens of its own choice.
@@ -110,3 +98,105 @@ def chosen_tokens(pipe: DiffusionPipeline, method: ToDo, choose: Choice) -> Iter
 
             patch.before_call = before_call
         yield pipe
+
+
+def _todo(request: Reduction) -> ToDo:
+    return ToDo(factor=request.factor)
+
+
+def _average(request: Reduction) -> ToDo:
+    return ToDo(factor=request.factor, pooling="average")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridVariant(Method):
+    """ToDo with another choice of the tokens to keep."""
+
+    choose: Choice
+    patch: Callable[[Reduction], ToDo] = _todo
+
+    def on(self, pipe: DiffusionPipeline, request: Reduction) -> AbstractContextManager[object]:
+        return chosen_tokens(pipe, ToDo(factor=request.factor), self.choose)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoFactors(GridVariant):
+    """Rotating, with `factor` - 1 for one half of the steps and `factor` + 1 for the other."""
+
+    def counted_patches(self, request: Reduction) -> tuple[ToDo, ...]:
+        factors = request.factor if isinstance(request.factor, tuple) else (request.factor,)
+        halves = (tuple(f + d if f > 1 else 1 for f in factors) for d in (-1, 1))
+        return tuple(ToDo(factor=factor) for factor in halves)
+
+
+GRID_VARIANTS = (
+    GridVariant(
+        id="todo-centre",
+        label="ToDo, centre",
+        description="always the token at the centre of its cell",
+        colour="#1f77b4",
+        choose=_centre,
+    ),
+    Method(
+        id="todo-average",
+        label="ToDo, average",
+        description="the mean of the cell instead of one of its tokens",
+        colour="#ff7f0e",
+        patch=_average,
+    ),
+    GridVariant(
+        id="todo-raster",
+        label="ToDo, row by row",
+        description="rotating, but the cell is gone through row by row",
+        colour="#2ca02c",
+        choose=_raster,
+    ),
+    GridVariant(
+        id="todo-by-step",
+        label="ToDo, by step",
+        description="rotating with the steps only: the same token in all blocks",
+        colour="#d62728",
+        choose=_by_step,
+    ),
+    GridVariant(
+        id="todo-by-block",
+        label="ToDo, by block",
+        description="rotating with the blocks only: the same tokens at every step",
+        colour="#9467bd",
+        choose=_by_block,
+    ),
+    GridVariant(
+        id="todo-random",
+        label="ToDo, random",
+        description="a random token of the cell for each step and block",
+        colour="#8c564b",
+        choose=_random,
+    ),
+    GridVariant(
+        id="todo-random-by-step",
+        label="ToDo, random by step",
+        description="a random token for each step, in all blocks",
+        colour="#e377c2",
+        choose=_random_by_step,
+    ),
+    TwoFactors(
+        id="todo-coarse-early",
+        label="ToDo, coarse early",
+        description="rotating; factor + 1 for half the steps, then - 1",
+        colour="#bcbd22",
+        choose=_coarse_early,
+    ),
+    TwoFactors(
+        id="todo-fine-early",
+        label="ToDo, fine early",
+        description="rotating; factor - 1 for half the steps, then + 1",
+        colour="#17becf",
+        choose=_fine_early,
+    ),
+)
+"""What docs/rotating-grid.md sets beside the two grids. Sweeps know them; the page does not."""
+
+
+def studied_methods() -> tuple[Method, ...]:
+    """The methods of the registry, and the variants of the grid."""
+    return (*known_methods(), *GRID_VARIANTS)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.request import method_of
+from compare.methods import method_of
 from compare.study.curve import factor_of, setting_of
+from compare.study.grid_variants import studied_methods
 from compare.study.rows import Row
 
 RESAMPLES = 10_000
@@ -77,7 +78,8 @@ class Contrast:
 
     @property
     def label(self) -> str:
-        return f"{method_of(self.method).label} − {method_of(self.against).label}"
+        known = studied_methods()
+        return f"{method_of(self.method, known).label} − {method_of(self.against, known).label}"
 
 
 def contrasts(sweep: str, rows: Iterable[Row], methods: Sequence[str], against: str) -> list[Contrast]:

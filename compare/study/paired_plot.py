@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from compare.colours import COLOURS
-from compare.request import method_of
+from compare.methods import method_of
+from compare.study.grid_variants import studied_methods
 from compare.study.paired import Contrast
 
 MEASURES = ("PSNR, dB", "SSIM", "fine detail off by")
@@ -29,7 +29,9 @@ def plot(found: Sequence[Contrast], file: Path) -> None:
             place += 1
             places.append(place)
             setting = f"{contrast.setting}, factor {contrast.factor}"
-            names.append(f"{method_of(contrast.method).label}: {setting}" if several else setting)
+            names.append(
+                f"{method_of(contrast.method, studied_methods()).label}: {setting}" if several else setting
+            )
         place += 1.5
     figure = Figure(figsize=(4 + 3 * len(MEASURES), TOP + LINE * place), layout="constrained")
     panels = figure.subplots(1, len(MEASURES), sharey=True)
@@ -45,7 +47,7 @@ def plot(found: Sequence[Contrast], file: Path) -> None:
                 difference.mean,
                 at,
                 xerr=[[difference.mean - difference.low], [difference.high - difference.mean]],
-                color=COLOURS.get(contrast.method, "#444444"),
+                color=method_of(contrast.method, studied_methods()).colour,
                 marker="o",
                 markersize=4,
                 capsize=2,

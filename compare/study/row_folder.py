@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from compare.request import InvalidRequest
+from compare.errors import InvalidRequest
 
 
 class KeyedRow(Protocol):

@@ -8,6 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from compare.experiment.device import environment
+from compare.methods import BASELINE
 from compare.models.load import LoadedPipeline
 from compare.models.weights_hash import fingerprint
 from compare.report import Comparison
@@ -69,11 +70,11 @@ class Row(Verdict):
     repeats: int
     method: str
     method_steps: int
-    """Fewer than `steps` for "fewer-steps"."""
+    """Fewer than `steps` for a method that saves steps."""
     seconds: float
     speedup: float
     """Baseline's seconds in the same comparison over these."""
-    flop_speedup: float
+    flop_speedup: float | None
     ceiling: float | None
     identical: bool
     psnr: float | None
@@ -95,12 +96,12 @@ _OF_REQUEST = (
 def keys_of(request: Request) -> Iterator[Hashable]:
     """The keys of the rows that a request will give: Baseline, which the others are measured by, has none."""
     asked = tuple(getattr(request, name) for name in _OF_REQUEST)
-    return ((method, *asked) for method in request.methods if method != "baseline")
+    return ((method.id, *asked) for method in request.chosen if method is not BASELINE)
 
 
 def rows_of(comparison: Comparison, referee: Referee) -> list[Row]:
     """One row for each method but Baseline, which has to be among them."""
-    baseline = next(result for result in comparison.results if result.method == "baseline")
+    baseline = comparison.baseline
     return [
         Row(
             date=comparison.date,
@@ -116,5 +117,5 @@ def rows_of(comparison: Comparison, referee: Referee) -> list[Row]:
             peak_memory=result.peak_memory,
         )
         for result in comparison.results
-        if result.method != "baseline"
+        if result is not baseline
     ]

@@ -14,10 +14,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from compare.errors import InvalidRequest, OutOfMemory
 from compare.events import Finished, Stopped
-from compare.experiment.worker import OutOfMemory, prepare, run
+from compare.experiment.measure import prepare
+from compare.experiment.worker import run
+from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline
-from compare.request import InvalidRequest, Request, StudyRequest
+from compare.request import Request
+from compare.study.grid_variants import studied_methods
 from compare.study.row_folder import RowFolder
 from compare.study.rows import Row, keys_of, rows_of
 from compare.study.scorers import Referee
@@ -26,6 +30,14 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+class StudyRequest(Request):
+    """A request whose methods may also be variants of the grid."""
+
+    @classmethod
+    def known_methods(cls) -> tuple[Method, ...]:
+        return studied_methods()
 
 
 class Sweep(BaseModel):
@@ -74,8 +86,8 @@ class Sweep(BaseModel):
             InvalidRequest: where one of them cannot be run, before anything is.
         """
         own = loaded.defaults
-        methods = tuple(dict.fromkeys(["baseline", *self.methods]))
-        if methods == ("baseline",):
+        methods = tuple(dict.fromkeys([BASELINE.id, *self.methods]))
+        if methods == (BASELINE.id,):
             raise InvalidRequest("The sweep has no method but Baseline, which the others are measured by.")
         sides = [size if isinstance(size, list) else [size, size] for size in self.sizes]
         for side in sides:

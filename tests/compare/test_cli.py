@@ -12,7 +12,7 @@ from compare.cli import main
 from compare.events import StepDone
 from compare.experiment import worker as experiment
 from compare.experiment.worker import run
-from compare.report import Comparison
+from compare.files import load_comparison
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +27,7 @@ def test_the_command_does_what_the_page_does(tiny_folder, tmp_path, capsys) -> N
     methods = ["baseline", "tome", "todo", "todo-rotating", "fewer-steps"]
     options = ["--methods", *methods, "--repeats", "2", "--seed", "7", "--out", str(out)]
     assert main(command(tiny_folder, *options)) == 0
-    comparison = Comparison.load(out)
+    comparison = load_comparison(out)
     assert [result.method for result in comparison.results] == methods
     assert (comparison.request.seed, comparison.request.repeats, comparison.request.steps) == (7, 2, 2)
     assert (out / "comparison.png").is_file()
@@ -41,7 +41,7 @@ def test_the_command_does_what_the_page_does(tiny_folder, tmp_path, capsys) -> N
 def test_sizes_may_have_two_sides_and_factors_two_levels(tiny_folder, tmp_path) -> None:
     options = ["--size", "128x64", "--factor", "2", "2", "--methods", "todo", "--out", str(tmp_path)]
     assert main(command(tiny_folder, *options)) == 0
-    asked = Comparison.load(tmp_path).request
+    asked = load_comparison(tmp_path).request
     assert (asked.width, asked.height, asked.factor) == (128, 64, (2, 2))
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from compare.request import METHODS, InvalidRequest, method_of
+from compare.errors import InvalidRequest
+from compare.methods import METHODS, method_of
 
 BAD = {
     "empty prompt": ({"prompt": ""}, "empty"),
@@ -37,7 +38,7 @@ BAD = {
     "an object for a method": ({"methods": [{"todo": 2}]}, "is not one of them"),
     "a method twice": ({"methods": ("todo", "todo")}, "once"),
     "a method that is no string": ({"methods": [None]}, "nothing is not one of them"),
-    "fewer steps than nothing": ({"methods": ("baseline", "fewer-steps")}, "choose baseline and todo"),
+    "fewer steps than nothing": ({"methods": ("baseline", "fewer-steps")}, "needs baseline and todo"),
     "no repeats": ({"repeats": 0}, "Repeats must be"),
 }  # fmt: skip
 
@@ -64,7 +65,7 @@ def test_methods_may_come_as_a_list(request_for) -> None:
 
 def test_baseline_runs_first_and_fewer_steps_last(request_for) -> None:
     asked = request_for(methods=("fewer-steps", "todo", "baseline", "tome"))
-    assert asked.run_order == ("baseline", "todo", "tome", "fewer-steps")
+    assert [method.id for method in asked.chosen] == ["baseline", "todo", "tome", "fewer-steps"]
 
 
 def test_every_method_has_a_label() -> None:

@@ -11,7 +11,7 @@ import compare  # noqa: F401  first: it keeps the libraries quiet
 from app import Page, Session
 from compare.report import Comparison
 from server.runs import BROKEN
-from tests.page.conftest import from_here
+from tests.helpers.visitors import from_here
 
 # In the order of the page: negative prompt, width, height, steps, guidance, seed, factor, methods, repeats.
 SMALL = ("", 64, 64, 2, 4.0, 0, 2, ["baseline", "tome", "todo"], 1)
@@ -65,12 +65,12 @@ def test_what_only_the_model_refuses_brings_the_last_comparison_back(page) -> No
     assert last[page.compare_button]["interactive"]
     for result in before.results:
         assert same_picture(last[page.pictures[result.method]]["value"], result.image)
-        assert f"{result.times.seconds:.2f} s" in last[page.html[result.method]]
+        assert f"{result.times.seconds:.2f} s" in last[page.cards[result.method]]
 
 
 def test_an_error_before_anything_was_shown_leaves_no_pane_waiting(page) -> None:
     *_, last = updates(page, Session(), *ONLY_THE_MODEL_REFUSES)
-    assert all("Nothing here yet" in last[card] for card in page.html.values())
+    assert all("Nothing here yet" in last[card] for card in page.cards.values())
 
 
 def test_a_bug_is_logged_and_not_shown(page, monkeypatch, caplog) -> None:
@@ -91,17 +91,17 @@ def test_stop_keeps_what_is_done_and_says_what_is_not(page) -> None:
     seen: dict = {}
     for update in page.compare_on_page(session, from_here(), "a fox", *SMALL[:3], 60, *SMALL[4:]):
         seen |= update
-        if 'class="large"' in str(update.get(page.html["baseline"], "")):
+        if 'class="large"' in str(update.get(page.cards["baseline"], "")):
             assert page.stop(session)["interactive"] is False
     assert session.comparison is None or len(session.comparison.results) < 3
     assert "Stopped." in seen[page.message]
-    assert "Stopped before it was done" in seen[page.html["todo"]]
+    assert "Stopped before it was done" in seen[page.cards["todo"]]
     assert threading.active_count() < 20
 
 
 def test_script_in_a_prompt_is_text_in_all_html_of_the_page(page) -> None:
     script = "<script>alert(1)</script><img src=x onerror=alert(1)>"
-    html = [page.message, page.about, page.report, *page.html.values()]
+    html = [page.message, page.about, page.report, *page.cards.values()]
     seen = [
         str(value)
         for update in page.compare_on_page(Session(), from_here(), script, script, *SMALL[1:])

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.page import cuda_build  # noqa: F401
+from tests.server import cuda_build  # noqa: F401
 
 # isort: split
 import spaces.zero.torch

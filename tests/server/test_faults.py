@@ -17,7 +17,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from tests.helpers.server import Server, serving
-from tests.page.conftest import (
+from tests.helpers.visitors import (
     LONG,
     has_made_a_step_since,
     is_running,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.helpers.server import Server
-from tests.page.conftest import (
+from tests.helpers.visitors import (
     MOMENT,
     predict,
     settings_of,

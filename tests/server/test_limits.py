@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import Page, Session
+from compare.errors import InvalidRequest
 from compare.events import Stopped
-from compare.request import InvalidRequest, Request
+from compare.request import Request
 from server.limits import Limits, OverLimit, add_options, megapixel_steps, option, variable
 from server.options import Serving
 from server.options import add_options as add_serving_options
 from server.visitors import REMEMBERED, Turnstile, visitor_of
-from tests.page.conftest import from_here
+from tests.helpers.visitors import from_here
 
 
 def request(**changes: object) -> Request:
@@ -238,6 +239,6 @@ def test_any_value_in_any_field_is_let_in_as_it_is_or_answered_with_a_sentence(
 @given(st.dictionaries(st.sampled_from(FIELDS), ANYTHING, min_size=1))
 def test_nothing_is_rounded_or_cut_to_fit(page_that_runs_nothing: Page, changes: dict[str, object]) -> None:
     with suppress(InvalidRequest):
-        job = page_that_runs_nothing.runs.accept("somebody", "api", lambda: request(**changes))
+        job = page_that_runs_nothing.runs.accept({**vars(request()), **changes}, "somebody", "api")
         for name, value in changes.items():
             assert getattr(job.request, name) == (tuple(value) if isinstance(value, list) else value)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from compare import Request, load_pipeline
 from tests.helpers.server import MODEL, Server
+from tests.helpers.visitors import metric
 from tests.load import Answer, ask_all, mixed_requests, what_is_wrong
-from tests.page.conftest import metric
 
 
 def test_many_at_once_each_get_what_their_request_gives_alone(server: Server) -> None:

@@ -10,7 +10,7 @@ from gradio_client import Client
 
 from app import main
 from tests.helpers.server import Server
-from tests.page.conftest import (
+from tests.helpers.visitors import (
     LONG,
     has_made_a_step_since,
     is_running,

@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 
 from app import Page, Session
-from compare.experiment.worker import in_line
+from compare.experiment.worker import MACHINE
 from compare.models.load import LoadedPipeline
 from server.limits import Limits
 from server.log import FIELD, JsonLines
 from server.runs import BROKEN, CLOSING, DISK_FULL
 from tests.compare.experiment.test_run import traces_of_a_patch, wait_until_free, watched_unet
-from tests.page.conftest import from_here, wait_until
+from tests.helpers.visitors import from_here, wait_until
 
 # In the order of the page: negative prompt, width, height, steps, guidance, seed, factor, methods, repeats.
 STEPS = 3
@@ -59,7 +59,7 @@ def as_before(page: Page, right: list[bytes]) -> Iterator[None]:
     """After the test: the lock free, the model unpatched, no half-written file, the next request right."""
     yield
     wait_until_free()
-    assert in_line() == 0
+    assert len(MACHINE) == 0
     assert traces_of_a_patch(page.loaded.pipe) == []
     assert [file for file in page.files.folder.iterdir() if file.name.startswith(".")] == []
     assert pixels(page) == right
@@ -110,17 +110,17 @@ class TestAfterAFault:
     def test_stop_at_every_step(self, page: Page, at: int) -> None:
         session, steps = Session(), 0
         for update in page.compare_on_page(session, from_here(), "a fox", *SMALL):
-            steps += "Step " in str(update.get(page.html["baseline"], ""))
-            steps += "Step " in str(update.get(page.html["tome"], ""))
-            steps += "Step " in str(update.get(page.html["todo"], ""))
+            steps += "Step " in str(update.get(page.cards["baseline"], ""))
+            steps += "Step " in str(update.get(page.cards["tome"], ""))
+            steps += "Step " in str(update.get(page.cards["todo"], ""))
             if steps == at:
                 page.stop(session)
         assert session.stop is None
 
     def test_a_reader_that_goes_away_ends_the_run(self, page: Page, caplog) -> None:
-        caplog.set_level(logging.INFO, "page")
+        caplog.set_level(logging.INFO, "server")
         updates = page.compare_on_page(Session(), from_here(), "a fox", *LONG)
-        while "Step " not in str(next(updates).get(page.html["baseline"], "")):
+        while "Step " not in str(next(updates).get(page.cards["baseline"], "")):
             pass
         updates.close()
         wait_until_free()
@@ -185,7 +185,7 @@ class TestAfterAFault:
 
         def look(*_: object) -> None:
             nonlocal most
-            most = max(most, in_line())
+            most = max(most, len(MACHINE))
             running.wait(0.02)  # so that the others arrive meanwhile
 
         with watched_unet(loaded, look), ThreadPoolExecutor(12) as pool:
@@ -201,11 +201,11 @@ def test_a_server_that_is_told_to_end_stops_the_run_and_says_so(loaded: LoadedPi
         running = pool.submit(asked_on_page, page, Session(), *LONG)
         wait_until(lambda: any(job.began for job in page.runs._jobs))
         waiting = pool.submit(asked_on_page, page, Session(), *SMALL)
-        wait_until(lambda: in_line() == 2)
+        wait_until(lambda: len(MACHINE) == 2)
         page.runs.close(grace=0)
         for asked in (running, waiting):
             assert "the server is being stopped or restarted" in asked.result()[-1][page.message]
-    assert in_line() == 0
+    assert len(MACHINE) == 0
     (only,) = asked_on_page(page, Session(), *SMALL)
     assert CLOSING in only[page.message]
 
@@ -223,7 +223,7 @@ def test_with_time_left_the_run_finishes_and_only_those_in_line_are_sent_away(
         running = pool.submit(asked_on_page, page, Session(), *SMALL)
         wait_until(lambda: any(job.began for job in page.runs._jobs))
         waiting = pool.submit(asked_on_page, page, Session(), *SMALL)
-        wait_until(lambda: in_line() == 2)
+        wait_until(lambda: len(MACHINE) == 2)
         threading.Timer(1, go_on.set).start()
         page.runs.close(grace=60)
         assert "Done." in running.result()[-1][page.message]
@@ -234,7 +234,7 @@ def test_with_time_left_the_run_finishes_and_only_those_in_line_are_sent_away(
 def test_each_request_is_one_line_of_json_and_prompts_are_in_it_only_if_wanted(
     loaded: LoadedPipeline, caplog, log_prompts: bool
 ) -> None:
-    caplog.set_level(logging.INFO, "page")
+    caplog.set_level(logging.INFO, "server")
     page = Page(loaded, example=None, log_prompts=log_prompts)
     asked_by_api(page, *SMALL, prompt="a purple\nfox")
     with pytest.raises(gr.Error):

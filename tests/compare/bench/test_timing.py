@@ -17,9 +17,9 @@ from compare.bench.report import BenchRow, Ratio
 from compare.bench.request import BENCH_METHODS, LIMITS, BenchRequest
 from compare.bench.timing import Turn, bench
 from compare.bench.variants import Variant, put_on, variants
-from compare.models.load import LoadedPipeline, ModelNotLoaded, Source, loaded_pipeline
+from compare.errors import InvalidRequest, ModelNotLoaded
+from compare.models.load import LoadedPipeline, Source, loaded_pipeline
 from compare.models.random_weights import architecture, empty_unet, random_pipeline
-from compare.request import InvalidRequest
 from tests.compare.experiment.test_run import traces_of_a_patch, watched_unet
 from tests.helpers.tiny_models import sd15_pipeline, sd15_unet, sdxl_unet, unet_inputs
 from todo_patch import ToDo, ToMe, patched, plan

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from compare.events import MethodDone, StepDone
-from compare.experiment import worker as experiment
 from compare.experiment.clock import timed_loop
-from compare.experiment.preview import has_preview
+from compare.experiment.decoding import has_preview
 from compare.experiment.worker import run
 from compare.models.load import LoadedPipeline
 
@@ -39,7 +38,7 @@ def test_the_clock_stands_still_while_paused(loaded, hand_clock) -> None:
 def test_previews_are_not_on_the_clock_and_decoding_is_apart(
     loaded, request_for, monkeypatch, hand_clock
 ) -> None:
-    monkeypatch.setattr(experiment, "preview", hand_clock.slow(lambda *_: None, 10))
+    monkeypatch.setattr("compare.experiment.denoising.preview", hand_clock.slow(lambda *_: None, 10))
     monkeypatch.setattr(loaded.pipe.unet, "forward", hand_clock.slow(loaded.pipe.unet.forward, 1))
     monkeypatch.setattr(loaded.pipe.vae, "decode", hand_clock.slow(loaded.pipe.vae.decode, 7))
     results = [e.result for e in run(loaded, request_for()) if isinstance(e, MethodDone)]

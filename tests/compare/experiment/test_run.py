@@ -10,11 +10,12 @@ from itertools import count, pairwise
 import pytest
 import torch
 
+from compare.errors import InvalidRequest, OutOfMemory
 from compare.events import Finished, MethodDone, MethodStarted, Started, StepDone, Stopped, Tick, Waiting
 from compare.experiment import worker as experiment
-from compare.experiment.worker import OutOfMemory, prepare, run
+from compare.experiment.measure import prepare
+from compare.experiment.worker import run
 from compare.models.load import LoadedPipeline, Source, loaded_pipeline
-from compare.request import InvalidRequest
 from tests.helpers.tiny_models import sd15_pipeline
 
 ALL = ("baseline", "tome", "todo", "todo-rotating", "fewer-steps")
@@ -33,8 +34,8 @@ def wait_until_free() -> None:
     def too_long(seconds: float) -> None:
         assert seconds < 20, "the run did not end"
 
-    with experiment._one_at_a_time.turn(too_long):
-        pass
+    with experiment.MACHINE.place() as place:
+        place.wait(too_long)
 
 
 @contextmanager
@@ -285,7 +286,7 @@ def test_two_runs_at_once_take_turns(loaded, request_for) -> None:
 
 def test_waiting_in_line_can_be_stopped(loaded, request_for) -> None:
     stop = threading.Event()
-    with experiment._one_at_a_time.turn():
+    with experiment.MACHINE.place():
         events = run(loaded, request_for(), stop)
         assert isinstance(next(events), Waiting)
         stop.set()

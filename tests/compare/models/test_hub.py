@@ -13,8 +13,9 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from compare.errors import ModelNotLoaded
 from compare.models import load
-from compare.models.load import SDXL, LoadedPipeline, ModelNotLoaded, load_pipeline
+from compare.models.load import SDXL, LoadedPipeline, load_pipeline
 from tests.compare.conftest import connect
 from tests.helpers.hub import COMMIT, Hub
 from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, vae

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from compare.errors import ModelNotLoaded
 from compare.models import load
-from compare.models.load import ModelNotLoaded, attention_backends, load_pipeline, with_scheduler
+from compare.models.load import attention_backends, load_pipeline, with_scheduler
 from tests.helpers.tiny_models import sd15_pipeline
 
 

@@ -13,8 +13,9 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModelWithProjection
 
+from compare.errors import ModelNotLoaded
 from compare.experiment.worker import run
-from compare.models.load import ModelNotLoaded, load_pipeline
+from compare.models.load import load_pipeline
 from compare.models.single_file import FIRST_CONVOLUTION, V1, V2_512, V2_768, XL, Family
 from compare.request import Request
 from compare.script import script_for

@@ -3,17 +3,20 @@ from __future__ import annotations
 import pytest
 import torch
 
+from compare.errors import InvalidRequest
 from compare.events import Finished
 from compare.experiment.flops import plan_summary
 from compare.experiment.worker import run
-from compare.methods import patch_of
-from compare.request import GRID_VARIANTS, InvalidRequest, Request, StudyRequest
-from compare.study.grid_variants import CHOICES, Moment, chosen_tokens
+from compare.methods import TODO, method_of
+from compare.request import Request
+from compare.study.grid_variants import GRID_VARIANTS, Moment, chosen_tokens, studied_methods
+from compare.study.sweep import StudyRequest
 from todo_patch import ToDo
 from todo_patch.blocks import find_unet
 from todo_patch.grid import offset_order
 
 STEPS = 4
+CHOICES = {method.id: method.choose for method in GRID_VARIANTS if hasattr(method, "choose")}
 
 
 def studied(**changes: object) -> StudyRequest:
@@ -25,7 +28,7 @@ def kept(loaded, method: str, factor: int) -> dict[tuple[int, int], list[int]]:
     """The indices that each patched block keeps at each step of a run, by (step, block)."""
     seen = {}
     request = studied(methods=(method,), factor=factor)
-    with chosen_tokens(loaded.pipe, patch_of(method, request), CHOICES[method]) as pipe:
+    with method_of(method, studied_methods()).on(loaded.pipe, request) as pipe:
         patch = find_unet(pipe)._todo_patch
 
         def note(*_: object) -> None:
@@ -92,9 +95,10 @@ def test_row_by_row_goes_through_the_whole_cell() -> None:
 
 def test_the_plan_of_halves_is_the_mean_of_both(loaded) -> None:
     def after(factor: int) -> int:
-        return plan_summary(loaded.pipe, "todo", studied(methods=("todo",), factor=factor)).flops_after
+        return plan_summary(loaded.pipe, TODO, studied(methods=("todo",), factor=factor), STEPS).flops_after
 
-    mixed = plan_summary(loaded.pipe, "todo-fine-early", studied(methods=("todo-fine-early",), factor=3))
+    fine_early = method_of("todo-fine-early", studied_methods())
+    mixed = plan_summary(loaded.pipe, fine_early, studied(methods=(fine_early.id,), factor=3), STEPS)
     assert mixed.flops_after == (after(2) + after(4)) // 2
 
 

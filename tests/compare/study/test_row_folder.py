@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from compare.request import InvalidRequest
+from compare.errors import InvalidRequest
 from compare.study.row_folder import RowFolder
 
 

@@ -14,10 +14,9 @@ import torch
 from PIL import Image
 
 from compare.cli import main
-from compare.experiment.worker import OutOfMemory
+from compare.errors import InvalidRequest, OutOfMemory
 from compare.models.load import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
-from compare.request import InvalidRequest
 from compare.study import sweep as sweep_module
 from compare.study.curve import markdown, plot, points
 from compare.study.row_folder import RowFolder

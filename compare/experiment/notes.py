@@ -1,4 +1,4 @@
-"""What a reader of the numbers should know: sentences on a request, from its model and its plans."""
+"""Notes: what a reader of the numbers should know, as sentences."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from diffusers import DiffusionPipeline
 
-from compare.experiment.decoding import is_tiled
+from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline
 from compare.report import PlanSummary
 from compare.request import Request
+from todo_patch import ToDo, ToMe
 
 MEASURABLE = 0.05  # seconds; shorter steps are uneven on any machine
 UNEVEN = 2
@@ -18,20 +19,20 @@ WORTH_IT = 1.15  # below this FLOP ceiling the gain is of the size of the noise 
 
 
 def notes_on(loaded: LoadedPipeline, request: Request, plans: Mapping[str, PlanSummary]) -> tuple[str, ...]:
-    """All notes there are on a request, the most important first."""
+    """All notes on a request, the most important first."""
     return (
         *_on_the_model(loaded),
         *_on_prompts(loaded, request),
         *_on_guidance(request),
-        *_on_tokens(plans),
+        *_on_tokens(request, plans),
         *_on_the_gain(request, plans),
         *_on_methods(request),
         *_on_decoding(request),
     )
 
 
-def note_on_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
-    """Whether the times can be trusted: a note where steps that do the same work did not take the same time.
+def uneven_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
+    """A note if steps that do the same work took very different times: they cannot be trusted.
 
     Args:
         same_work: seconds of single steps, grouped by what they do.
@@ -85,27 +86,29 @@ def _on_guidance(request: Request) -> Iterator[str]:
         return
     if request.negative_prompt:
         yield "Guidance is off at a scale of 1 and below, so the negative prompt has no effect."
-    if "tome" in request.methods:
+    if _first(request, ToMe):
         yield (
             "Without guidance the model runs on one picture at a time, and for odd batches tomesd drops the "
             "random choice of the tokens it merges into."
         )
 
 
-def _on_tokens(plans: Mapping[str, PlanSummary]) -> Iterator[str]:
-    if not {"tome", "todo"} <= plans.keys():
+def _on_tokens(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator[str]:
+    tome, todo = _first(request, ToMe), _first(request, ToDo)
+    if not (tome and todo):
         return
-    for tome, todo in zip(plans["tome"].levels, plans["todo"].levels, strict=True):
-        if tome.kv_tokens != todo.kv_tokens:
-            rows, columns = todo.grid
+    for merged, kept in zip(plans[tome.id].levels, plans[todo.id].levels, strict=True):
+        if merged.kv_tokens != kept.kv_tokens:
+            rows, columns = kept.grid
             yield (
-                f"The {rows}×{columns} grid of tokens cannot be divided evenly: there ToMe keeps "
-                f"{tome.kv_tokens} and ToDo {todo.kv_tokens} of {todo.tokens} keys and values."
+                f"The {rows}×{columns} grid of tokens cannot be divided evenly: there {tome.label} keeps "
+                f"{merged.kv_tokens} and {todo.label} {kept.kv_tokens} of {kept.tokens} keys and values."
             )
 
 
 def _on_the_gain(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator[str]:
-    ceiling = plans["todo"].ceiling if "todo" in plans else None
+    todo = _first(request, ToDo)
+    ceiling = plans[todo.id].ceiling if todo else None
     if ceiling is not None and 1 < ceiling < WORTH_IT:
         yield (
             f"At {request.width}×{request.height} only {1 - 1 / ceiling:.0%} of this model's FLOPs are "
@@ -113,13 +116,21 @@ def _on_the_gain(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator
         )
 
 
+def _first(request: Request, kind: type[ToDo | ToMe]) -> Method | None:
+    """The first of the chosen methods whose patch is of this kind."""
+    for method in request.chosen:
+        if method.patch and isinstance(method.patch(request), kind):
+            return method
+    return None
+
+
 def _on_methods(request: Request) -> Iterator[str]:
-    if "baseline" not in request.methods:
+    if BASELINE not in request.chosen:
         yield "Without Baseline there is nothing to compare with: no speed-ups and no scores."
 
 
 def _on_decoding(request: Request) -> Iterator[str]:
-    if is_tiled(request):
+    if request.is_tiled:
         yield (
             f"At {request.width}×{request.height} every picture is decoded in overlapping tiles, which keeps "
             "memory small and can shift colours a little between them; all methods alike."

@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
-from compare.experiment.worker import prepare, run
+from compare.experiment.measure import prepare
+from compare.experiment.worker import run
 from compare.models.load import LoadedPipeline
 from compare.models.vocabulary import Vocabulary
 from compare.request import Request

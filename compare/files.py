@@ -1,0 +1,53 @@
+"""A comparison as files: one PNG for each method, a contact sheet and `report.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from compare.methods import method_of
+from compare.report import Comparison
+from compare.sheet import contact_sheet
+
+
+def save_comparison(comparison: Comparison, folder: str | Path) -> Path:
+    """Write `report.json`, one `<method>.png` each and the side-by-side `comparison.png`.
+
+    Files of those names are replaced. Returns the folder, which is made if need be.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in comparison.results:
+        _write_png(result.image, folder / f"{result.method}.png")
+    _write_png(contact_sheet(comparison), folder / "comparison.png")
+    (folder / "report.json").write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_comparison(folder: str | Path) -> Comparison:
+    """Read back what `save_comparison` wrote.
+
+    Raises:
+        FileNotFoundError: `report.json` or a picture is missing.
+        ValueError: `report.json` is not such a report; the sentence says what is wrong with it.
+    """
+    folder = Path(folder)
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    if not isinstance(report, dict) or not isinstance(report.get("results"), list):
+        raise ValueError(f"{folder / 'report.json'} is not a report of a comparison.")
+    for result in report["results"]:
+        with Image.open(folder / f"{method_of(result['method']).id}.png") as picture:
+            result["image"] = picture.copy()
+    return Comparison.model_validate(report)
+
+
+def _write_png(image: Image.Image, file: Path) -> None:
+    """With what the picture's `info` says about it, which Pillow leaves out unless asked."""
+    text = PngInfo()
+    for key, value in image.info.items():
+        if isinstance(value, str):
+            text.add_itxt(key, value)
+    image.save(file, pnginfo=text)

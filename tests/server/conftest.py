@@ -1,0 +1,1 @@
+from tests.helpers.fixtures import client, loaded, page, temporary  # noqa: F401
