@@ -1,4 +1,4 @@
-"""docs/rotating-grid.md against the rows that it speaks of."""
+"""docs/rotating-grid.md against the rows of its sweeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compare.cli import main
+from compare.__main__ import main
 from compare.models.load import load_pipeline
 from compare.study.row_folder import read_rows
 from compare.study.rows import Row, keys_of

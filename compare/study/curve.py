@@ -1,4 +1,4 @@
-"""What a sweep found, as a table and as the curve that decides: fidelity over speed-up."""
+"""The results of a sweep as a table, and as the curve of fidelity over speed-up."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from compare.methods import method_of
-from compare.statistics import Share
-from compare.study.grid_variants import studied_methods
+from compare.statistics import Proportion
+from compare.study.grid_variants import studied_method
 from compare.study.rows import Row
 
-WIDE = 8  # inches, from which the names of four methods fit into a line
+WIDE = 8  # inches, enough for the names of four methods in a line
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,11 @@ class Point:
     ssim: Spread
     high_frequency: Spread | None
     lpips: Spread | None
-    shown: Share
-    """Of the objects and backgrounds that the prompts name, those that are found; 0 of 0 where nothing could
-    read the pictures."""
-    baseline_shown: Share
+    shown: Proportion
+    """Of the objects and backgrounds that the prompts name, those that are found in the pictures; 0 of 0 if
+    they were not read."""
+    baseline_shown: Proportion
     """And in Baseline's pictures."""
-
-    @property
-    def label(self) -> str:
-        return method_of(self.method, studied_methods()).label
 
 
 def points(rows: Iterable[Row]) -> list[Point]:
@@ -76,31 +71,27 @@ def points(rows: Iterable[Row]) -> list[Point]:
 
 def markdown(points: Sequence[Point]) -> str:
     """One table: medians, and quartiles over prompts and seeds in brackets."""
-    lines = [
-        "| setting | method | factor | runs | speed-up | by FLOPs | PSNR, dB | SSIM | LPIPS "
-        "| fine detail kept | of the prompt | Baseline's |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ["setting", "method", "factor", "runs", "speed-up", "by FLOPs", "PSNR, dB", "SSIM", "LPIPS"]
+    heads += ["fine detail kept", "of the prompt", "Baseline's"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for p in points:
-        detail = "–" if p.high_frequency is None else p.high_frequency.written(2)
-        flops = "–" if p.flop_speedup is None else f"{p.flop_speedup:.2f}"
-        lpips = "–" if p.lpips is None else p.lpips.written(3)
-        lines.append(
-            f"| {p.setting} | {p.label} | {p.factor} | {p.runs} | {p.speedup.written(2)} | "
-            f"{flops} | {p.psnr.written(1)} | {p.ssim.written(3)} | {lpips} | {detail} | "
-            f"{p.shown} | {p.baseline_shown} |"
-        )
+        cells = [p.setting, studied_method(p.method).label, p.factor, str(p.runs), p.speedup.written(2)]
+        cells += ["–" if p.flop_speedup is None else f"{p.flop_speedup:.2f}"]
+        cells += [p.psnr.written(1), p.ssim.written(3), "–" if p.lpips is None else p.lpips.written(3)]
+        cells += ["–" if p.high_frequency is None else p.high_frequency.written(2)]
+        cells += [str(p.shown), str(p.baseline_shown)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def plot(points: Sequence[Point], file: Path) -> None:
     """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting.
 
-    Below each (beside it where there is only one), if the pictures could be read, how much of the prompts was
-    found in them, with 95 % confidence intervals, and Baseline's share as a dashed line.
+    If the pictures were read, a second panel (below, or beside if there is one setting) has how much of the
+    prompts was found in them, with 95 % confidence intervals, and Baseline's proportion as a dashed line.
     """
     settings = list(dict.fromkeys(point.setting for point in points))
-    draws = [_draw_psnr] + ([_draw_share] if any(point.shown.of for point in points) else [])
+    draws = [_draw_psnr] + ([_draw_prompt] if any(point.shown.of for point in points) else [])
     figure = Figure(layout="constrained")
     panels = _panels(figure, len(settings), len(draws))
     for setting, of_setting in zip(settings, panels, strict=True):
@@ -141,7 +132,7 @@ def _draw_psnr(panel: Axes, line: Sequence[Point]) -> None:
     _draw(panel, line, [point.psnr.middle for point in line], _bars([point.psnr for point in line]))
 
 
-def _draw_share(panel: Axes, line: Sequence[Point]) -> None:
+def _draw_prompt(panel: Axes, line: Sequence[Point]) -> None:
     panel.set(ylabel="of the prompt found, %", ylim=(0, 103))
     line = [point for point in line if point.shown.of]
     found = [100 * point.shown.value for point in line]
@@ -156,24 +147,25 @@ def _draw_share(panel: Axes, line: Sequence[Point]) -> None:
 def _draw(panel: Axes, line: Sequence[Point], heights: list[float], bars: list[list[float]]) -> None:
     if not line:
         return
+    method = studied_method(line[0].method)
     speed = [point.speedup for point in line]
     panel.errorbar(
         [s.middle for s in speed],
         heights,
         xerr=_bars(speed),
         yerr=bars,
-        color=method_of(line[0].method, studied_methods()).colour,
+        color=method.colour,
         marker="o",
         capsize=2,
         elinewidth=0.8,
-        label=line[0].label,
+        label=method.label,
     )
     for point, height in zip(line, heights, strict=True):
         panel.annotate(point.factor, (point.speedup.middle, height), (5, 5), textcoords="offset points")
 
 
 def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
-    """How far down and up; an infinite quartile has no bar."""
+    """Lengths of the error bars, down and up; an infinite quartile has none."""
     up = (s.high - s.middle for s in spreads)
     return [[s.middle - s.low for s in spreads], [length if math.isfinite(length) else 0 for length in up]]
 
@@ -194,8 +186,8 @@ def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point
         ssim=Spread.of(row.ssim for row in rows),
         high_frequency=Spread.of(detail) if detail else None,
         lpips=Spread.of(lpips) if lpips else None,
-        shown=Share(hits=sum(row.shown or 0 for row in rows), of=asked),
-        baseline_shown=Share(hits=sum(row.baseline_shown or 0 for row in rows), of=asked),
+        shown=Proportion(hits=sum(row.shown or 0 for row in rows), of=asked),
+        baseline_shown=Proportion(hits=sum(row.baseline_shown or 0 for row in rows), of=asked),
     )
 
 

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -7,6 +12,8 @@ from pydantic import BaseModel
 
 from compare.errors import InvalidRequest
 from compare.study.row_folder import RowFolder
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 class Setup(BaseModel):
@@ -30,6 +37,31 @@ def filled(path: Path, *numbers: int) -> list[int]:
     with folder(path) as rows:
         rows.append(Row(number=number) for number in numbers)
         return [row.number for row in rows.rows]
+
+
+def append_until_killed(path: Path) -> None:
+    with folder(path) as rows:
+        for number in count():
+            rows.append([Row(number=number)])
+
+
+def test_killed_at_any_moment_it_goes_on(tmp_path) -> None:
+    lines = f"from {__name__} import *; append_until_killed(Path({str(tmp_path)!r}))"
+    file, before = tmp_path / "rows.jsonl", b""
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", lines], cwd=PROJECT) as process:
+            until = time.monotonic() + 60
+            while not file.exists() or file.stat().st_size < len(before) + 1000:
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+        left = file.read_bytes()
+        assert left.startswith(before[: before.rfind(b"\n") + 1])
+        before = left
+    numbers = filled(tmp_path)
+    assert numbers == list(range(len(numbers)))
+    assert file.read_text() == "".join(Row(number=number).model_dump_json() + "\n" for number in numbers)
 
 
 def test_rows_stay_and_none_is_double(tmp_path) -> None:
