@@ -35,13 +35,10 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
         "--methods", nargs="+", default=list(DEFAULT_METHODS), metavar="METHOD",
         help=f"some of {ids}; Baseline and upper bounds are timed too",
     )  # fmt: skip
-    _add_rounds(bench, default=7)
     bench.add_argument("--steps", type=number, default=10, help="of a whole run; 0 times UNet calls only")
-    _add_batch(bench)
     bench.add_argument("--compile", action="store_true", help="compile the UNet's transformer blocks")
     bench.add_argument("--out", type=Path, default=Path("bench"), metavar="FOLDER", help="default: bench/")
-    add_model_options(bench)
-    _add_architecture(bench)
+    _add_shared_options(bench, rounds=7)
 
 
 def add_profile(commands: argparse._SubParsersAction) -> None:
@@ -55,26 +52,18 @@ def add_profile(commands: argparse._SubParsersAction) -> None:
         "--method", default=TODO.id,
         help=f"one of the bench's, beside Baseline and its upper bound (default: {TODO.id})",
     )  # fmt: skip
-    _add_rounds(profile, default=5)
-    _add_batch(profile)
-    add_model_options(profile)
-    _add_architecture(profile)
+    _add_shared_options(profile, rounds=5)
 
 
-def _add_rounds(command: argparse.ArgumentParser, default: int) -> None:
+def _add_shared_options(command: argparse.ArgumentParser, rounds: int) -> None:
     command.add_argument(
-        "--rounds", type=number, default=default, help="time everything this often, interleaved"
+        "--rounds", type=number, default=rounds, help="time everything this often, interleaved"
     )
-
-
-def _add_batch(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--batch", type=number, default=2,
         help="rows of the UNet's batch; an even number is guided (default: 2, one picture)",
     )  # fmt: skip
-
-
-def _add_architecture(command: argparse.ArgumentParser) -> None:
+    add_model_options(command)
     command.add_argument(
         "--architecture", metavar="NAME",
         help="instead of --model: sdxl, sd15 or mini (the bundled model's), without a download",

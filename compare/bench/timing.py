@@ -47,11 +47,14 @@ class Progress:
     variant: Variant
 
 
+OnProgress = Callable[[Progress], None]
+
+
 def bench(
     loaded: LoadedPipeline,
     request: BenchRequest,
     command: str = "",
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: OnProgress = lambda progress: None,
 ) -> Iterator[BenchReport]:
     """Run a benchmark. Yields the report so far after each size; the model is as it was in between.
 
@@ -69,8 +72,8 @@ def bench(
             f"{TODO_PROCESSOR.id} attends by sdpa: it cannot be timed beside {loaded.info.attention}."
         )
     rows: tuple[BenchRow, ...] = ()
-    for width, height in request.sizes:
-        rows += _rows_of_size(loaded, request, width, height, on_progress)
+    for size in request.sizes:
+        rows += _rows_of_size(loaded, request, size, on_progress)
         yield BenchReport(
             date=datetime.now(timezone.utc),
             command=command,
@@ -97,50 +100,43 @@ class _Measured:
 
 
 def _rows_of_size(
-    loaded: LoadedPipeline,
-    request: BenchRequest,
-    width: int,
-    height: int,
-    on_progress: Callable[[Progress], None],
+    loaded: LoadedPipeline, request: BenchRequest, size: tuple[int, int], on_progress: OnProgress
 ) -> tuple[BenchRow, ...]:
-    all_measured = {
-        variant: _Measured(variant, variant.setting(width, height))
-        for variant in variants(request.chosen, request.factors)
-    }
+    shown = variants(request.chosen, request.factors)
+    all_measured = {variant: _Measured(variant, variant.setting(*size)) for variant in shown}
     for measured in all_measured.values():
         _plan(loaded, measured)
     with _compiled(loaded.pipe.unet) if request.compiled else nullcontext():
         for number in range(1, request.rounds + 1):
             for variant, measured in all_measured.items():
                 if measured.failure is None:
-                    on_progress(Progress(width, height, number, variant))
+                    on_progress(Progress(*size, number, variant))
                     _time(loaded, request, measured)
     return tuple(_row(measured, all_measured) for measured in all_measured.values())
 
 
 def _plan(loaded: LoadedPipeline, measured: _Measured) -> None:
-    method, setting = measured.variant.method, measured.setting
+    method, at = measured.variant.method, measured.setting
     try:
-        counted = [
-            plan(loaded.pipe, patch, setting.height, setting.width)
-            for patch in method.counted_patches(setting) or ()
-        ]
+        patches = method.counted_patches(at) or ()
+        plans = [plan(loaded.pipe, patch, at.height, at.width) for patch in patches]
     except ValueError as error:
         measured.failure = str(error)
         return
-    if counted:
-        measured.ceiling = counted[0].ceiling if method.patch else None
-        after = sum(work.total_after for work in counted) / len(counted)
-        measured.flop_speedup = (
-            measured.ceiling if isinstance(method, UpperBound) else counted[0].total_before / after
-        )
+    if plans:
+        after = sum(work.total_after for work in plans) / len(plans)
+        measured.flop_speedup = plans[0].total_before / after
+    if plans and method.patch:
+        measured.ceiling = plans[0].ceiling
+    if isinstance(method, UpperBound):
+        measured.flop_speedup = measured.ceiling
 
 
 def _time(loaded: LoadedPipeline, request: BenchRequest, measured: _Measured) -> None:
-    setting = measured.setting
+    at = measured.setting
     try:
-        loop = DenoisingLoop(loaded, setting.width, setting.height, request.batch, max(request.steps, 1))
-        with measured.variant.method.on(loaded.pipe, setting):
+        loop = DenoisingLoop(loaded, at.width, at.height, request.batch, max(request.steps, 1))
+        with measured.variant.method.on(loaded.pipe, at):
             loop.step()  # the warm-up
             measured.steps.append(loop.step())
             if request.steps:

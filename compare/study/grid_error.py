@@ -85,11 +85,11 @@ def record_calls(loaded: LoadedPipeline, request: Request) -> list[Call]:
 def call_error(loaded: LoadedPipeline, call: Call, factor: int, guidance_scale: float) -> CallError:
     """Repeat a call with every offset, in all blocks alike and rotating with the blocks."""
     order = offset_order(factor)
+    right = predict(loaded, call, guidance_scale)
+    energy = right.square().sum()
 
     def split(choices: Sequence[Choice]) -> tuple[float, float]:
-        right = predict(loaded, call, guidance_scale)
         errors = torch.stack([predict(loaded, call, guidance_scale, factor, c) - right for c in choices])
-        energy = right.square().sum()
         alone = errors.square().flatten(1).sum(1).mean()
         return float(alone / energy), float(errors.mean(0).square().sum() / energy)
 
