@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,18 +20,19 @@ from compare.bench.table import markdown
 from compare.bench.timing import Progress, bench
 from compare.bench.variants import TODO_TWO_LEVELS, Variant, variants
 from compare.errors import InvalidRequest
-from compare.methods import BASELINE as BASELINE_METHOD
 from compare.methods import METHODS, Method, Reduction
-from compare.methods import TODO as TODO_METHOD
-from compare.methods import TOME as TOME_METHOD
 from compare.models.load import LoadedPipeline, Source, loaded_pipeline
 from tests.helpers.tiny_models import sd15_pipeline
 from tests.helpers.traces import traces_of_a_patch
 from tests.helpers.unet_calls import watched_unet
 from todo_patch import ToDo, ToMe, plan
 
-BASELINE, TODO, TOME = Variant(BASELINE_METHOD), Variant(TODO_METHOD, 2), Variant(TOME_METHOD, 2)
-BOUND = TODO.upper_bound
+BASELINE, TODO, TOME = Variant(methods.BASELINE), Variant(methods.TODO, 2), Variant(methods.TOME, 2)
+BOUND, TWO_LEVELS = TODO.upper_bound, Variant(TODO_TWO_LEVELS, 2)
+
+
+def asked(**changes: object) -> BenchRequest:
+    return BenchRequest(**{"sizes": ((64, 64),), "factors": (2,), "rounds": 2, "steps": 2, **changes})
 
 
 def rows_of(loaded: LoadedPipeline, request: BenchRequest, *args: object) -> dict[Variant, BenchRow]:
@@ -38,8 +40,8 @@ def rows_of(loaded: LoadedPipeline, request: BenchRequest, *args: object) -> dic
     return {row.variant: row for row in report.rows}
 
 
-def test_variants_are_interleaved_in_the_rounds_of_every_size(loaded, bench_request) -> None:
-    request = bench_request(sizes=((64, 64), (96, 64)), methods=("todo",), rounds=3, steps=0)
+def test_variants_are_interleaved_in_the_rounds_of_every_size(loaded) -> None:
+    request = asked(sizes=((64, 64), (96, 64)), methods=("todo",), rounds=3, steps=0)
     order = []
     reports = list(bench(loaded, request, "", order.append))
     assert [len(report.rows) for report in reports] == [3, 6]
@@ -51,7 +53,7 @@ def test_variants_are_interleaved_in_the_rounds_of_every_size(loaded, bench_requ
     ]
 
 
-def test_the_warm_up_is_not_timed_and_a_run_has_its_steps(loaded, bench_request, hand_clock) -> None:
+def test_the_warm_up_is_not_timed_and_a_run_has_its_steps(loaded, hand_clock) -> None:
     calls = []  # of the variant that is being timed: one warm-up, one step, three of the run
 
     def slow_warm_up(*_: object) -> None:
@@ -59,17 +61,14 @@ def test_the_warm_up_is_not_timed_and_a_run_has_its_steps(loaded, bench_request,
         calls.append("call")
 
     with watched_unet(loaded, slow_warm_up):
-        request = bench_request(methods=("todo", "tome"), steps=3)
-        rows = rows_of(loaded, request, lambda progress: calls.clear())
+        rows = rows_of(loaded, asked(methods=("todo", "tome"), steps=3), lambda progress: calls.clear())
     assert len(rows) == 5
     for row in rows.values():
         assert row.step.seconds == (1, 1)
         assert row.run.seconds == (3, 3)
 
 
-def test_speed_up_is_paired_within_a_round_and_compared_with_the_upper_bound(
-    loaded, bench_request, hand_clock
-) -> None:
+def test_speed_up_is_paired_within_a_round_and_compared_with_the_bound(loaded, hand_clock) -> None:
     seconds = {BASELINE: [12, 24], TODO: [6, 16], BOUND: [4, 8]}  # rounds 1 and 2
     order = []
 
@@ -77,7 +76,7 @@ def test_speed_up_is_paired_within_a_round_and_compared_with_the_upper_bound(
         hand_clock.now += seconds[order[-1].variant][order[-1].round - 1]
 
     with watched_unet(loaded, slow):
-        rows = rows_of(loaded, bench_request(methods=("todo",), steps=0), order.append)
+        rows = rows_of(loaded, asked(methods=("todo",), steps=0), order.append)
     baseline, todo, bound = (rows[variant].step for variant in (BASELINE, TODO, BOUND))
     assert baseline.paired.median == bound.of_limit == bound.saved_of_limit == 1
     assert todo.speedup == median([12, 24]) / median([6, 16])
@@ -88,10 +87,9 @@ def test_speed_up_is_paired_within_a_round_and_compared_with_the_upper_bound(
     assert (todo.median, todo.fastest, todo.slowest) == (11, 6, 16)
 
 
-def test_rows_carry_the_plan(loaded, bench_request) -> None:
-    two_levels = Variant(TODO_TWO_LEVELS, 2)
-    rows = rows_of(loaded, bench_request(methods=("tome", "todo-two-levels"), rounds=1, steps=0))
-    for variant, patch in {TOME: ToMe(), two_levels: ToDo(factor=(2, 2))}.items():
+def test_rows_carry_the_plan(loaded) -> None:
+    rows = rows_of(loaded, asked(methods=("tome", "todo-two-levels"), rounds=1, steps=0))
+    for variant, patch in {TOME: ToMe(), TWO_LEVELS: ToDo(factor=(2, 2))}.items():
         planned = plan(loaded.pipe, patch, 64, 64)
         assert (rows[variant].flop_speedup, rows[variant].ceiling) == (planned.speedup, planned.ceiling)
         assert rows[variant.upper_bound].flop_speedup == planned.ceiling
@@ -100,7 +98,7 @@ def test_rows_carry_the_plan(loaded, bench_request) -> None:
     assert (rows[BASELINE].flop_speedup, rows[BASELINE].ceiling) == (1, None)
 
 
-def test_a_method_of_somebody_else_is_timed_but_not_counted(loaded, bench_request, monkeypatch) -> None:
+def test_a_method_of_somebody_else_is_timed_but_not_counted(loaded, monkeypatch) -> None:
     @contextmanager
     def enabled(pipe: object, request: Reduction) -> Iterator[None]:
         pipe.unet.their_factor = request.factor
@@ -111,22 +109,20 @@ def test_a_method_of_somebody_else_is_timed_but_not_counted(loaded, bench_reques
     monkeypatch.setattr(methods, "METHODS", (*METHODS, theirs))
     factors = []
     with watched_unet(loaded, lambda unet, *_: factors.append(getattr(unet, "their_factor", None))):
-        *_, report = bench(loaded, bench_request(methods=("theirs",), factors=(3,), steps=0))
+        *_, report = bench(loaded, asked(methods=("theirs",), factors=(3,), steps=0))
     assert set(factors) == {None, 3}
     assert len(report.rows) == 2, "there is no upper bound"
     row = report.rows[1]
     assert row.step.paired.median > 0
     assert (row.flop_speedup, row.ceiling, row.step.limit) == (None, None, None)
     assert "| not counted |" in markdown(report)
-    assert list(breakdown(loaded, (BASELINE, row.variant), 64, 64, batch=2, rounds=1)) == [
-        BASELINE,
-        row.variant,
-    ]
+    parts = breakdown(loaded, (BASELINE, row.variant), 64, 64, batch=2, rounds=1)
+    assert breakdown_table(parts, row.variant).startswith("| part, ms | Baseline | Theirs, factor 3 |\n")
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 @pytest.mark.parametrize("victim", [BASELINE, TODO], ids=str)
-def test_out_of_memory_is_a_row_and_the_rest_goes_on(loaded, bench_request, victim, error) -> None:
+def test_out_of_memory_is_a_row_and_the_rest_goes_on(loaded, victim, error) -> None:
     order = []
 
     def fail(*_: object) -> None:
@@ -134,7 +130,7 @@ def test_out_of_memory_is_a_row_and_the_rest_goes_on(loaded, bench_request, vict
             raise error
 
     with watched_unet(loaded, fail):
-        rows = rows_of(loaded, bench_request(methods=("todo",), rounds=3), order.append)
+        rows = rows_of(loaded, asked(methods=("todo",), rounds=3), order.append)
     assert "does not fit into the memory of this CPU" in rows[victim].failure
     assert rows[victim].step is None
     assert rows[victim].flop_speedup >= 1
@@ -146,7 +142,7 @@ def test_out_of_memory_is_a_row_and_the_rest_goes_on(loaded, bench_request, vict
     assert traces_of_a_patch(loaded.pipe) == []
 
 
-def test_any_other_error_comes_out_and_leaves_the_model_unpatched(loaded, bench_request) -> None:
+def test_any_other_error_comes_out_and_leaves_the_model_unpatched(loaded) -> None:
     order = []
 
     def fail(*_: object) -> None:
@@ -154,12 +150,12 @@ def test_any_other_error_comes_out_and_leaves_the_model_unpatched(loaded, bench_
             raise RuntimeError("something else")
 
     with watched_unet(loaded, fail), pytest.raises(RuntimeError, match="something else"):
-        rows_of(loaded, bench_request(), order.append)
+        rows_of(loaded, asked(), order.append)
     assert traces_of_a_patch(loaded.pipe) == []
 
 
-def test_what_a_size_or_a_model_does_not_allow_is_a_row(loaded, bench_request) -> None:
-    rows = rows_of(loaded, bench_request(factors=(8,), rounds=1, steps=0))
+def test_what_a_size_or_a_model_does_not_allow_is_a_row(loaded) -> None:
+    rows = rows_of(loaded, asked(factors=(8,), rounds=1, steps=0))
     assert "Use a larger image" in rows[replace(TOME, factor=8)].failure
     assert rows[replace(TODO, factor=8)].failure is None
     one_level = loaded_pipeline(
@@ -171,12 +167,12 @@ def test_what_a_size_or_a_model_does_not_allow_is_a_row(loaded, bench_request) -
         ),
         Source("somewhere", "tiny"),
     )
-    rows = rows_of(one_level, bench_request(methods=("todo-two-levels", "todo"), rounds=1, steps=0))
-    assert "no other grids" in rows[Variant(TODO_TWO_LEVELS, 2)].failure
+    rows = rows_of(one_level, asked(methods=("todo-two-levels", "todo"), rounds=1, steps=0))
+    assert "no other grids" in rows[TWO_LEVELS].failure
     assert rows[TODO].step.paired
 
 
-def test_a_compiled_benchmark_leaves_the_model_uncompiled(loaded, bench_request, monkeypatch) -> None:
+def test_a_compiled_benchmark_leaves_the_model_uncompiled(loaded, monkeypatch) -> None:
     compiled = []
 
     def compile_repeated_blocks(**options: object) -> None:
@@ -186,18 +182,17 @@ def test_a_compiled_benchmark_leaves_the_model_uncompiled(loaded, bench_request,
                 module.compile(backend="eager", **options)
 
     monkeypatch.setattr(loaded.pipe.unet, "compile_repeated_blocks", compile_repeated_blocks)
-    request = bench_request(methods=("tome", "todo-rotating"), compiled=True, rounds=1, steps=1)
-    rows = rows_of(loaded, request)
+    rows = rows_of(loaded, asked(methods=("tome", "todo-rotating"), compiled=True, rounds=1, steps=1))
     assert compiled == [{"dynamic": False}]
     assert all(row.step for row in rows.values())
     assert not any(vars(module).get("_compiled_call_impl") for module in loaded.pipe.unet.modules())
     assert torch._dynamo.config.recompile_limit < 100
 
 
-def test_the_processor_is_not_timed_beside_other_attention(loaded, bench_request) -> None:
+def test_the_processor_is_not_timed_beside_other_attention(loaded) -> None:
     info = loaded.info.model_copy(update={"attention": "xformers"})
     with pytest.raises(InvalidRequest, match="beside xformers"):
-        rows_of(replace(loaded, info=info), bench_request(methods=("todo-processor",)), pytest.fail)
+        rows_of(replace(loaded, info=info), asked(methods=("todo-processor",)), pytest.fail)
 
 
 @pytest.mark.parametrize(("batch", "pictures"), [(1, 1), (2, 1), (3, 3), (4, 2)])
@@ -228,11 +223,9 @@ def test_the_profile_assigns_every_moment_to_one_part(loaded, hand_clock, monkey
     attention = torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", hand_clock.slow(attention, 1))
     monkeypatch.setattr(torch.Tensor, "index_select", hand_clock.slow(torch.Tensor.index_select, 10))
-    parts = breakdown(loaded, variants([TODO_METHOD], [2]), 64, 64, batch=2, rounds=2)
+    parts = breakdown(loaded, variants([methods.TODO], [2]), 64, 64, batch=2, rounds=2)
     level_0, level_1 = "level 0 self-attention, product", "level 1 self-attention, product"
-    took = {
-        variant: {part: seconds for part, seconds in of.items() if seconds} for variant, of in parts.items()
-    }
+    took = {v: {part: seconds for part, seconds in of.items() if seconds} for v, of in parts.items()}
     whole = {level_0: 3, level_1: 4, "cross-attention": 7}  # as many as the model has blocks
     assert took == {
         BASELINE: whole,
@@ -246,3 +239,23 @@ def test_the_profile_assigns_every_moment_to_one_part(loaded, hand_clock, monkey
     table = breakdown_table(parts, TODO)
     assert f"| {level_0} | 3000.00 | 3000.00 | 0.00 | +3000.00 |" in table
     assert "| the step | 14000.00 | 44000.00 | 11000.00 | +33000.00 |" in table
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sizes": ()}, "No sizes"),
+        ({"sizes": ((64, 60),)}, "Height must be a multiple of 8"),
+        ({"sizes": ((64, 64), (64, 64))}, "each can be given once"),
+        ({"factors": (1,)}, "Factor must be a whole number from 2 to 8"),
+        ({"factors": (2.5,)}, "not 2.5"),
+        ({"methods": ("magic",)}, "'magic' is not one of them"),
+        ({"methods": ("fewer-steps",)}, "'fewer-steps' is not one of them"),
+        ({"rounds": 0}, "Rounds must be"),
+        ({"steps": -1}, "Steps must be a whole number from 0"),
+        ({"batch": "two"}, "Batch must be"),
+    ],
+)
+def test_an_invalid_request_is_refused_in_a_sentence(changes, says) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(says)):
+        asked(**changes)

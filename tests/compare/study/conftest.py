@@ -14,20 +14,18 @@ from tests.helpers.tiny_models import sdxl_pipeline
 
 @pytest.fixture(scope="session")
 def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a finished sweep of `loaded` wrote. Not to be changed."""
+    """What a sweep of `loaded` wrote into `out`. Not to be changed."""
     folder = tmp_path_factory.mktemp("sweep")
     swept(loaded_pipeline(sdxl_pipeline(), Source(place="somewhere/tiny-sdxl", name="tiny")), folder)
-    return folder / "out"
+    return folder
 
 
 @pytest.fixture
 def rows(sweep_folder: Path) -> list[Row]:
-    """Its rows."""
-    return read_rows(sweep_folder, Row)
+    return read_rows(sweep_folder / "out", Row)
 
 
 @pytest.fixture
 def finished(sweep_folder: Path, tmp_path: Path) -> Path:
-    """A folder whose `out` holds that sweep."""
-    shutil.copytree(sweep_folder, tmp_path / "out")
-    return tmp_path
+    """A copy of the folder."""
+    return shutil.copytree(sweep_folder, tmp_path / "finished")

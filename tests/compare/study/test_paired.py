@@ -33,7 +33,7 @@ def test_a_pair_without_a_psnr_does_not_count(rows) -> None:
 
 
 def test_the_command_prints_the_table_and_draws_it(rows, sweep_folder, tmp_path, capsys) -> None:
-    folder, picture = str(sweep_folder), tmp_path / "new" / "it.png"
+    folder, picture = str(sweep_folder / "out"), tmp_path / "new" / "it.png"
     assert main(["paired", folder, "--methods", "tome"]) == 0
     assert capsys.readouterr().out == markdown(contrasts("out", rows, ["tome"], "todo"))
     assert main(["paired", folder, folder, "--methods", "tome", "--plot", str(picture)]) == 0
@@ -44,9 +44,9 @@ def test_the_command_prints_the_table_and_draws_it(rows, sweep_folder, tmp_path,
 @pytest.mark.parametrize(
     ("folder", "method", "says"),
     [
-        ("", "todo-random", "has no comparison of todo with todo-random"),
+        ("out", "todo-random", "has no comparison of todo with todo-random"),
         ("nowhere", "tome", "cannot be read"),
-        ("", "magic", "'magic' is not one of them"),
+        ("out", "magic", "'magic' is not one of them"),
     ],
 )
 def test_the_command_says_what_is_missing(sweep_folder, capsys, folder, method, says) -> None:

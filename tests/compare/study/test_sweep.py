@@ -92,14 +92,15 @@ def test_the_command_prints_the_table_and_goes_on(tiny_folder, tmp_path, capsys)
     assert "note: How much of the prompt is left is not scored" in printed.err
 
 
-def test_a_network_that_reads_pictures_says_how_much_of_the_prompt_is_left(loaded, finished) -> None:
+def test_a_network_that_reads_pictures_says_what_is_left_of_the_prompt(
+    loaded, finished, tmp_path
+) -> None:
     vocabulary = Vocabulary.load(BUNDLED / "vocabulary.json")
     reads = replace(loaded, vocabulary=vocabulary, classifier_file=BUNDLED / CLASSIFIER)
     text = SETTINGS.replace('"a fox", "a cat"', '"a fox on mint", "a dragon"').replace("[2, 3]", "[2]")
     with pytest.raises(InvalidRequest, match="rows with classifier"):
         swept(reads, finished, text)
-    (finished / "read").mkdir()
-    rows = swept(reads, finished / "read", text)
+    rows = swept(reads, tmp_path, text)
     assert [row.asked for row in rows] == [2] * 4 + [0] * 4
     assert all(row.shown <= row.asked and row.baseline_shown <= row.asked for row in rows)
     assert [point.shown.of for point in points(rows)] == [4] * 2
@@ -124,9 +125,8 @@ def test_a_method_of_somebody_else_can_be_swept(loaded, tmp_path, monkeypatch) -
     theirs = Method(id="theirs", label="Theirs", description="", colour="#123456", enable=halved)
     monkeypatch.setattr(methods, "METHODS", (*METHODS, theirs))
     rows = swept(loaded, tmp_path, SETTINGS.replace('"tome"', '"theirs"'))
-    assert {(row.flop_speedup, row.ceiling, row.identical) for row in rows if row.method == "theirs"} == {
-        (None, None, False)
-    }
+    of_theirs = [row for row in rows if row.method == "theirs"]
+    assert {(row.flop_speedup, row.ceiling, row.identical) for row in of_theirs} == {(None, None, False)}
     assert "| Theirs | 2 | 4 |" in markdown(points(rows))
 
 
