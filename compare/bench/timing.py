@@ -198,7 +198,7 @@ def _compiled(unet: torch.nn.Module) -> Iterator[None]:
     """
     torch._dynamo.reset()
     every_variant = {"recompile_limit": 1000, "accumulated_recompile_limit": 1000}
-    # Past its limit torch would go on uncompiled, without a word.
+    # Without this torch would go on uncompiled beyond its limit, silently.
     with torch._dynamo.config.patch(**every_variant, fail_on_recompile_limit_hit=True):
         unet.compile_repeated_blocks(dynamic=False)
         try:

@@ -1,6 +1,6 @@
 """Scores of a sweep beside those of every comparison: how much of the prompt is in a picture, and LPIPS.
 
-Both need networks that not every machine and not every model has. What is missing is said in a sentence.
+Both need networks that not every machine and not every model has: `Scorers.missing` names those.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def test_files_of_something_else_are_left_alone(tmp_path, name) -> None:
     assert (tmp_path / name).read_text() == "mine, without an end"
 
 
-def test_a_line_that_is_no_row_is_told_by_its_number(tmp_path) -> None:
+def test_a_line_that_is_no_row_is_named_by_its_number(tmp_path) -> None:
     filled(tmp_path, 1)
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write("{}\n")

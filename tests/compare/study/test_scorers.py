@@ -23,7 +23,7 @@ def test_it_counts_what_the_prompt_names_and_the_pictures_show(loaded) -> None:
     assert (scores.asked, scores.shown, scores.baseline_shown) == (2, 1, 0)
 
 
-def test_what_cannot_be_scored_is_said(loaded, monkeypatch) -> None:
+def test_scores_that_are_unavailable_are_named(loaded, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     scorers = Scorers.of(loaded)
     assert scorers.score("a fox on mint", MINT, NAVY) == NetworkScores()
