@@ -92,9 +92,7 @@ def test_the_command_prints_the_table_and_goes_on(tiny_folder, tmp_path, capsys)
     assert "note: How much of the prompt is left is not scored" in printed.err
 
 
-def test_a_network_that_reads_pictures_says_what_is_left_of_the_prompt(
-    loaded, finished, tmp_path
-) -> None:
+def test_a_network_that_reads_pictures_says_what_is_left_of_the_prompt(loaded, finished, tmp_path) -> None:
     vocabulary = Vocabulary.load(BUNDLED / "vocabulary.json")
     reads = replace(loaded, vocabulary=vocabulary, classifier_file=BUNDLED / CLASSIFIER)
     text = SETTINGS.replace('"a fox", "a cat"', '"a fox on mint", "a dragon"').replace("[2, 3]", "[2]")
