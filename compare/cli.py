@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare.errors import InvalidRequest
-from compare.methods import METHODS, method_of
+from compare.methods import known_methods, method_of
 
 if TYPE_CHECKING:  # `--help` and typing errors need not wait for torch: commands import it when they run
     from tqdm import tqdm
@@ -42,7 +42,7 @@ def add_run(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     run.add_argument(
         "--methods", nargs="+", default=["baseline", "tome", "todo"], metavar="METHOD",
-        help=f"some of {', '.join(method.id for method in METHODS)}",
+        help=f"some of {', '.join(method.id for method in known_methods())}",
     )  # fmt: skip
     run.add_argument("--repeats", type=number, default=1, help="time each method this often, interleaved")
     run.add_argument("--out", type=Path, default=Path("result"), metavar="FOLDER", help="default: result/")
