@@ -1,4 +1,4 @@
-"""docs/rotating-grid.md against the rows that it speaks of."""
+"""docs/rotating-grid.md against the rows of its sweeps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from compare.cli import main
+from compare.__main__ import main
 from compare.models.load import load_pipeline
+from compare.study.curve import markdown, points
 from compare.study.row_folder import read_rows
 from compare.study.rows import Row, keys_of
 from compare.study.sweep import Sweep
@@ -41,6 +42,12 @@ def test_its_command_prints_the_committed_table(name: str, monkeypatch, capsys) 
     for ours, theirs in zip(NUMBER.findall(printed), NUMBER.findall(committed), strict=True):
         last_digit = 10.0 ** -len(theirs.partition(".")[2])  # another numpy may round it the other way
         assert float(ours) == pytest.approx(float(theirs), abs=1.1 * last_digit)
+
+
+@pytest.mark.parametrize("sweep", sorted(file.parent.name for file in RESULTS.glob("*/rows.jsonl")))
+def test_the_table_of_a_sweep_follows_from_its_rows(sweep: str) -> None:
+    table = (RESULTS / sweep / "table.md").read_text(encoding="utf-8")
+    assert markdown(points(read_rows(RESULTS / sweep, Row))) == table
 
 
 def test_every_interval_in_its_tables_is_of_a_table_beside_the_rows() -> None:

@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict
 
 from compare.errors import InvalidRequest
 from compare.experiment.clock import timed_loop
-from compare.methods import method_of, put_on
+from compare.methods import method_of
 from compare.models.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
 from compare.models.weights_hash import fingerprint
-from compare.statistics import Share
+from compare.statistics import Proportion
 from compare.study.classifier import Classifier, load_classifier
 from compare.study.row_folder import RowFolder
 from training.classifier import HELD_OUT_SEED, WEIGHTS
@@ -95,12 +95,12 @@ class SizeScore(_Record):
     """How well prompts were followed at one size."""
 
     size: int
-    one: Share
+    one: Proportion
     """Prompts for one object whose object was found."""
-    two: Share
+    two: Proportion
     """Prompts for two objects of which both were found."""
-    background: Share
-    strayed: Share
+    background: Proportion
+    strayed: Proportion
     """Pictures with an object that nobody asked for."""
     seconds_per_step: float
     """The median over the pictures."""
@@ -158,7 +158,7 @@ def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt)
         methods=(settings.method,),
     )
     with (
-        put_on(loaded.pipe, settings.method, request),
+        method_of(settings.method).on(loaded.pipe, request),
         timed_loop(loaded.pipe, loaded.device) as clock,
     ):
         picture = loaded.pipe(
@@ -175,9 +175,9 @@ def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt)
 def summarise(rows: Sequence[Row], steps: int) -> tuple[SizeScore, ...]:
     """One score per size, the smallest first."""
 
-    def share(hits: Iterator[bool]) -> Share:
+    def share(hits: Iterator[bool]) -> Proportion:
         hits = list(hits)
-        return Share(hits=sum(hits), of=len(hits))
+        return Proportion(hits=sum(hits), of=len(hits))
 
     scores = []
     for size in sorted({row.size for row in rows}):

@@ -14,7 +14,7 @@ from compare.experiment.clock import LoopClock, timed_loop
 from compare.models.load import LoadedPipeline
 from todo_patch.plan import PROMPT_TOKENS
 
-TIME_IDS = 6  # numbers on size and crop that SDXL is told
+TIME_IDS = 6  # numbers on size and crop that SDXL is given
 GUIDANCE = 5.0
 
 
@@ -56,9 +56,6 @@ class DenoisingLoop:
 
     def run(self) -> LoopClock:
         """Time a whole run: all UNet calls, guidance and the scheduler's steps, as the pipeline does them."""
-        return self._run_pipeline()
-
-    def _run_pipeline(self) -> LoopClock:
         with timed_loop(self._loaded.pipe, self._loaded.device) as clock:
             self._loaded.pipe(**self._options, generator=torch.Generator("cpu").manual_seed(0))
         return clock
@@ -73,7 +70,7 @@ class DenoisingLoop:
 
         handle = self._loaded.pipe.unet.register_forward_pre_hook(keep, prepend=True, with_kwargs=True)
         try:
-            self._run_pipeline()
+            self.run()
         except _FirstCall:
             pass
         finally:

@@ -8,13 +8,13 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from compare.bench.colours import COLOURS
 from compare.bench.report import BenchReport, BenchRow
-from compare.bench.variants import Variant, variants
+from compare.bench.variants import UpperBound, Variant, variants
 
 
 def plot(report: BenchReport, file: Path) -> None:
-    """Draw the speed-up of a step: a line per method with its 95 % confidence, and the limits dashed."""
+    """Draw the speed-up of a step: a line per method with its 95 % confidence intervals, and the upper bounds
+    dashed."""
     factors = report.request.factors
     sizes = list(dict.fromkeys(row.size for row in report.rows))
     figure = Figure(figsize=(max(4.5, 1 + 1.1 * len(sizes)) * len(factors), 4.6), layout="constrained")
@@ -24,7 +24,7 @@ def plot(report: BenchReport, file: Path) -> None:
         panel.set_title(f"factor {factor}")
         panel.set_xticks(range(len(sizes)), sizes)
         panel.set_xlim(-0.5, len(sizes) - 0.5)
-        shown = variants(report.request.methods, [factor])[1:]  # all but Baseline, which is the line at 1
+        shown = variants(report.request.chosen, [factor])[1:]  # Baseline is the line at 1
         for number, variant in enumerate(shown):
             aside = 0.05 * (number - (len(shown) - 1) / 2)  # so that none covers another
             places = {size: place + aside for place, size in enumerate(sizes)}
@@ -45,15 +45,15 @@ def _draw(panel: Axes, variant: Variant, places: dict[str, float], rows: Iterabl
     ratios = [row.step.paired for row in timed]
     medians = [ratio.median for ratio in ratios]
     spans = [ratio.interval or (ratio.median, ratio.median) for ratio in ratios]
-    is_limit = variant.limit == variant
+    is_bound = isinstance(variant.method, UpperBound)
     panel.errorbar(
         [places[row.size] for row in timed],
         medians,
         [[m - low for m, (low, _) in zip(medians, spans, strict=True)],
          [high - m for m, (_, high) in zip(medians, spans, strict=True)]],
-        color=COLOURS[variant.method],
-        linestyle="--" if is_limit else "-",
-        marker="_" if is_limit else "o",
+        color=variant.method.colour,
+        linestyle="--" if is_bound else "-",
+        marker="_" if is_bound else "o",
         capsize=3,
-        label=variant.label,
+        label=variant.method.label,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where the time of a step goes, part by part: what is left between a method and its measured limit.
+"""Where the time of a step goes, part by part: what keeps a method from its upper bound.
 
 Hooks put a mark before and after every part, and a part inside another is counted once. On CUDA the marks are
 events in the stream, so the device never waits for them; what they add is in the totals, for all alike.
@@ -18,7 +18,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 
 from compare.bench.denoising_loop import DenoisingLoop
-from compare.bench.variants import Variant, put_on
+from compare.bench.variants import Variant
 from compare.models.load import LoadedPipeline
 from todo_patch.blocks import find_unet, self_attention
 
@@ -29,19 +29,21 @@ REST = "everything else"
 def breakdown(
     loaded: LoadedPipeline, variants: tuple[Variant, ...], width: int, height: int, batch: int, rounds: int
 ) -> dict[Variant, dict[str, float]]:
-    """Seconds of one UNet call by part, the median of the rounds; variants take turns, warm-up thrown away.
+    """Seconds of one UNet call by part: medians of interleaved rounds, each after a warm-up call.
 
     Parts are self-attention by level (its projections and the attention product), cross-attention,
     feed-forward, convolutions, the patch's own hooks, and everything else (such as norms and residuals; for
     ToMe the merging too). For Baseline there are no hooks.
     """
     pipe = loaded.pipe
-    latent = height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
     loop = DenoisingLoop(loaded, width, height, batch, steps=1)
     laps: dict[Variant, list[dict[str, float]]] = {variant: [] for variant in variants}
     for _ in range(rounds):
         for variant, of_rounds in laps.items():
-            with put_on(pipe, variant, latent), _watched(find_unet(pipe), loaded.device) as watch:
+            with (
+                variant.method.on(pipe, variant.setting(width, height)),
+                _watched(find_unet(pipe), loaded.device) as watch,
+            ):
                 loop.step()
                 watch.laps.clear()
                 loop.step()
@@ -53,18 +55,20 @@ def breakdown(
 
 
 def breakdown_table(parts: dict[Variant, dict[str, float]], method: Variant) -> str:
-    """A Markdown table in milliseconds; the last column is what keeps `method` from its limit."""
+    """A Markdown table in milliseconds; the last column is what keeps `method` from its upper bound."""
+    bound = parts.get(method.upper_bound)
     names = list(dict.fromkeys(part for seconds in parts.values() for part in seconds))
     names.sort(key=lambda name: (name in (HOOKS, REST), name == REST, name))
-    lines = [
-        f"| part, ms | {' | '.join(map(str, parts))} | {method.label} less its limit |",
-        f"|---|{'---|' * (len(parts) + 1)}",
-    ]
+    heads = ["part, ms", *map(str, parts)]
+    if bound:
+        heads.append(f"{method.method.label} less its upper bound")
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
 
     def line(name: str, of: Callable[[dict[str, float]], float]) -> str:
-        times = [of(seconds) for seconds in parts.values()]
-        gap = of(parts[method]) - of(parts[method.limit])
-        return f"| {name} | {' | '.join(f'{1000 * t:.2f}' for t in times)} | {1000 * gap:+.2f} |"
+        cells = [name, *(f"{1000 * of(seconds):.2f}" for seconds in parts.values())]
+        if bound:
+            cells.append(f"{1000 * (of(parts[method]) - of(bound)):+.2f}")
+        return f"| {' | '.join(cells)} |"
 
     lines += [line(name, lambda seconds, name=name: seconds.get(name, 0.0)) for name in names]
     lines.append(line("the step", lambda seconds: sum(seconds.values())))
@@ -126,7 +130,7 @@ def _watched(unet: torch.nn.Module, device: torch.device) -> Iterator[_Watch]:
     handles = []
 
     def around(module: torch.nn.Module, part: str, hooked: bool = False) -> None:
-        """Time a module; where the patch has a hook on it, that by itself."""
+        """Time a module. `hooked`: the patch may have a hook on it, which is timed as a part of its own."""
 
         def begin(*_: object) -> None:
             watch.begin(HOOKS if hooked else part)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from compare.bench.report import BenchReport, BenchRow, Ratio, Timing
+from compare.bench.variants import TODO_PROCESSOR, Variant
+from compare.methods import BASELINE, TODO
 
 
 def markdown(report: BenchReport) -> str:
@@ -12,12 +14,19 @@ def markdown(report: BenchReport) -> str:
     return "\n".join(_lines(report)) + "\n"
 
 
+def hooks_over_processor(report: BenchReport) -> Iterator[tuple[BenchRow, Ratio]]:
+    """Speed-up of a step of ToDo with the hooks of `todo_patch` over ToDo as an attention processor: the row
+    of the former and the ratio, for each size and factor at which both were timed."""
+    steps = {(row.size, row.variant): row.step for row in report.rows}
+    for row in report.rows:
+        processor = steps.get((row.size, Variant(TODO_PROCESSOR, row.factor)))
+        if row.variant.method == TODO and row.step and processor:
+            yield row, Ratio.of(processor.seconds, row.step.seconds)
+
+
 def _lines(report: BenchReport) -> Iterator[str]:
     model, machine, request = report.model, report.environment, report.request
-    yield "```bash"
-    yield report.command
-    yield "```"
-    yield ""
+    yield from ("```bash", report.command, "```", "")
     yield (
         f"{model.name} ({model.unet_parameters / 1e6:,.0f} M parameters), {model.dtype}, attention by "
         f"{model.attention}, {'compiled blocks' if request.compiled else 'eager'}, batch {request.batch}; "
@@ -25,28 +34,19 @@ def _lines(report: BenchReport) -> Iterator[str]:
         f"torch {machine.packages['torch']}, diffusers {machine.packages['diffusers']}; "
         f"{report.date:%Y-%m-%d %H:%M} UTC. {request.rounds} "
         f"round{'s' if request.rounds > 1 else ''}; medians (fastest to slowest), speed-ups over Baseline "
-        "within a round [95 % confidence]."
+        "within a round [95 % confidence interval]."
     )
     for note in report.notes:
-        yield ""
-        yield note
+        yield from ("", note)
     yield ""
     run = [f"run of {request.steps} steps, s", "speed-up"] if request.steps else []
-    yield from _table(
-        [
-            "size", "method", "step, ms", "speed-up", *run, "of the limit", "of its saving", "FLOPs",
-            "ceiling", "peak memory",
-        ],
-        (_cells(row, columns=9 + len(run)) for row in report.rows),
-    )  # fmt: skip
-    duels = [
-        [row.size, str(row.variant), _ratio(ratio)] for row, ratio in report.against("todo", "todo-processor")
-    ]
-    if duels:
-        yield ""
-        yield "ToDo by hooks, speed-up of a step over ToDo as an attention processor:"
-        yield ""
-        yield from _table(["size", "method", "speed-up"], duels)
+    head = ["size", "method", "step, ms", "speed-up", *run]
+    head += ["of the upper bound", "of its saving", "FLOPs", "ceiling", "peak memory"]
+    yield from _table(head, (_cells(row, len(head)) for row in report.rows))
+    pairs = [[row.size, str(row.variant), _ratio(ratio)] for row, ratio in hooks_over_processor(report)]
+    if pairs:
+        yield from ("", "ToDo by hooks, speed-up of a step over ToDo as an attention processor:", "")
+        yield from _table(["size", "method", "speed-up"], pairs)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -67,14 +67,14 @@ def _cells(row: BenchRow, columns: int) -> list[str]:
         *cells,
         "" if row.step.of_limit is None else f"{row.step.of_limit:.0%}",
         "" if row.step.saved_of_limit is None else f"{row.step.saved_of_limit:.0%}",
-        f"{row.flop_speedup:.2f}×",
+        "not counted" if row.flop_speedup is None else f"{row.flop_speedup:.2f}×",
         "" if row.ceiling is None else f"{row.ceiling:.2f}×",
         "" if row.peak_memory is None else f"{row.peak_memory / 2**30:.2f} GiB",
     ]
 
 
 def _times(row: BenchRow, timing: Timing, shown: Callable[[float], str]) -> list[str]:
-    has_speedup = timing.paired is not None and row.method != "baseline"
+    has_speedup = timing.paired is not None and row.variant.method is not BASELINE
     return [
         f"{shown(timing.median)} ({shown(timing.fastest)} to {shown(timing.slowest)})",
         _ratio(timing.paired) if has_speedup else "",

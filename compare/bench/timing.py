@@ -1,13 +1,15 @@
-"""The benchmark: Baseline, ToMe, ToDo and their measured limits on one model, in turns, on one clock.
+"""The benchmark: Baseline, methods and their upper bounds on one model, interleaved, on one clock.
 
-What is timed, each time after one UNet call of the same variant that is not (kernels chosen, code compiled,
-memory allocated), and with the accelerator synchronised at both ends:
+for each size:
+    plan every variant
+    for each round, for each variant (A B C A B C ...):
+        put the method on the pipeline
+        warm up              one UNet call, not timed: kernels chosen, code compiled, memory allocated
+        time a step          one UNet call
+        time a run           the pipeline's denoising loop, without text encoding and without the VAE
 
-- a step: one UNet call;
-- a run: the pipeline's denoising loop of n steps, without text encoding and without the VAE.
-
-A round times every variant once (A B C, A B C, ...), so that whatever slows a machine down for a while meets
-them all, and ratios are taken within a round.
+The accelerator is synchronised at both ends of what is timed. Variants are interleaved so that whatever slows
+the machine down for a while slows them all; ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -15,23 +17,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from statistics import median
 
 import torch
 
 from compare.bench.denoising_loop import DenoisingLoop
-from compare.bench.report import BenchRow, Ratio, Timing
+from compare.bench.report import BenchReport, BenchRow, Ratio, Timing
 from compare.bench.request import BenchRequest
-from compare.bench.variants import Variant, put_on, variants
+from compare.bench.variants import TODO_PROCESSOR, Setting, UpperBound, Variant, variants
 from compare.errors import InvalidRequest
 from compare.experiment.clock import LoopClock
+from compare.experiment.device import environment
 from compare.experiment.memory import free_memory_of, is_out_of_memory
+from compare.experiment.notes import uneven_times
 from compare.models.load import LoadedPipeline
-from todo_patch import ToDo, plan
+from compare.statistics import median_interval
+from todo_patch import plan
 
 
 @dataclass(frozen=True)
-class Turn:
+class Progress:
     """A variant is about to be timed."""
 
     width: int
@@ -41,136 +47,158 @@ class Turn:
     variant: Variant
 
 
+OnProgress = Callable[[Progress], None]
+
+
 def bench(
-    loaded: LoadedPipeline, request: BenchRequest, tell: Callable[[Turn], None] = lambda turn: None
-) -> Iterator[tuple[BenchRow, ...]]:
-    """Run a benchmark. Yields the rows of one size after another; the model is as it was in between.
+    loaded: LoadedPipeline,
+    request: BenchRequest,
+    command: str = "",
+    on_progress: OnProgress = lambda progress: None,
+) -> Iterator[BenchReport]:
+    """Run a benchmark. Yields the report so far after each size; the model is as it was in between.
 
     What does not fit into memory, or cannot be done at a size, is a row that says so, and the rest goes on.
 
     Args:
-        tell: called before each turn.
+        command: the command line, for the report.
+        on_progress: called before a variant is timed.
 
     Raises:
         InvalidRequest: the attention in use does not allow a method.
     """
-    if "todo-processor" in request.methods and loaded.info.attention != "sdpa":
+    if TODO_PROCESSOR in request.chosen and loaded.info.attention != "sdpa":
         raise InvalidRequest(
-            f"todo-processor attends by sdpa: it cannot be timed beside {loaded.info.attention}."
+            f"{TODO_PROCESSOR.id} attends by sdpa: it cannot be timed beside {loaded.info.attention}."
         )
-    for width, height in request.sizes:
-        yield _Size(loaded, request, width, height).rows(tell)
+    rows: tuple[BenchRow, ...] = ()
+    for size in request.sizes:
+        rows += _rows_of_size(loaded, request, size, on_progress)
+        yield BenchReport(
+            date=datetime.now(timezone.utc),
+            command=command,
+            request=request,
+            model=loaded.info,
+            environment=environment(loaded.device),
+            notes=tuple(_notes(loaded, request, rows)),
+            rows=rows,
+        )
 
 
 @dataclass
-class _Times:
-    """One variant at one size, one entry per round."""
+class _Measured:
+    """One variant at one size."""
 
-    step: list[float] = field(default_factory=list)
-    run: list[float] = field(default_factory=list)
-    peak_memory: int | None = None
-
-    def add(self, step: LoopClock, run: LoopClock | None) -> None:
-        self.step.append(step.seconds)
-        peaks = [self.peak_memory, step.peak_memory]
-        if run is not None:
-            self.run.append(run.seconds)
-            peaks.append(run.peak_memory)
-        self.peak_memory = max((peak for peak in peaks if peak is not None), default=None)
+    variant: Variant
+    setting: Setting
+    failure: str | None = None
+    flop_speedup: float | None = None
+    ceiling: float | None = None
+    steps: list[LoopClock] = field(default_factory=list)
+    """One per round."""
+    runs: list[LoopClock] = field(default_factory=list)
 
 
-@dataclass
-class _Size:
-    loaded: LoadedPipeline
-    request: BenchRequest
-    width: int
-    height: int
-    times: dict[Variant, _Times] = field(default_factory=dict)
-    plans: dict[Variant, tuple[float, float | None]] = field(default_factory=dict)
-    failures: dict[Variant, str] = field(default_factory=dict)
+def _rows_of_size(
+    loaded: LoadedPipeline, request: BenchRequest, size: tuple[int, int], on_progress: OnProgress
+) -> tuple[BenchRow, ...]:
+    shown = variants(request.chosen, request.factors)
+    all_measured = {variant: _Measured(variant, variant.setting(*size)) for variant in shown}
+    for measured in all_measured.values():
+        _plan(loaded, measured)
+    with _compiled(loaded.pipe.unet) if request.compiled else nullcontext():
+        for number in range(1, request.rounds + 1):
+            for variant, measured in all_measured.items():
+                if measured.failure is None:
+                    on_progress(Progress(*size, number, variant))
+                    _time(loaded, request, measured)
+    return tuple(_row(measured, all_measured) for measured in all_measured.values())
 
-    def rows(self, tell: Callable[[Turn], None]) -> tuple[BenchRow, ...]:
-        asked = variants(self.request.methods, self.request.factors)
-        for variant in asked:
-            self._plan(variant)
-        with _compiled(self.loaded.pipe.unet) if self.request.compiled else nullcontext():
-            for number in range(1, self.request.rounds + 1):
-                for variant in asked:
-                    if variant not in self.failures:
-                        tell(Turn(self.width, self.height, number, variant))
-                        self._take_turn(variant)
-        return tuple(self._row(variant) for variant in asked)
 
-    def _plan(self, variant: Variant) -> None:
-        try:
-            work = plan(self.loaded.pipe, variant.patch or ToDo(factor=1), self.height, self.width)
-        except ValueError as error:
-            self.failures[variant] = str(error)
-            return
-        if variant.patch is None:
-            self.plans[variant] = 1.0, None
-        else:
-            is_limit = variant.limit == variant
-            self.plans[variant] = work.ceiling if is_limit else work.speedup, work.ceiling
+def _plan(loaded: LoadedPipeline, measured: _Measured) -> None:
+    method, at = measured.variant.method, measured.setting
+    try:
+        patches = method.counted_patches(at) or ()
+        plans = [plan(loaded.pipe, patch, at.height, at.width) for patch in patches]
+    except ValueError as error:
+        measured.failure = str(error)
+        return
+    if plans:
+        after = sum(work.total_after for work in plans) / len(plans)
+        measured.flop_speedup = plans[0].total_before / after
+    if plans and method.patch:
+        measured.ceiling = plans[0].ceiling
+    if isinstance(method, UpperBound):
+        measured.flop_speedup = measured.ceiling
 
-    def _take_turn(self, variant: Variant) -> None:
-        try:
-            self.times.setdefault(variant, _Times()).add(*self._timed(variant))
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            free_memory_of(error, self.loaded.device)
-            del self.times[variant]
-            self.failures[variant] = f"does not fit into the memory of this {self.loaded.info.device_name}"
 
-    def _timed(self, variant: Variant) -> tuple[LoopClock, LoopClock | None]:
-        pipe, request = self.loaded.pipe, self.request
-        latent = self.height // pipe.vae_scale_factor, self.width // pipe.vae_scale_factor
-        loop = DenoisingLoop(self.loaded, self.width, self.height, request.batch, max(request.steps, 1))
-        with put_on(pipe, variant, latent):
+def _time(loaded: LoadedPipeline, request: BenchRequest, measured: _Measured) -> None:
+    at = measured.setting
+    try:
+        loop = DenoisingLoop(loaded, at.width, at.height, request.batch, max(request.steps, 1))
+        with measured.variant.method.on(loaded.pipe, at):
             loop.step()  # the warm-up
-            return loop.step(), loop.run() if request.steps else None
+            measured.steps.append(loop.step())
+            if request.steps:
+                measured.runs.append(loop.run())
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        free_memory_of(error, loaded.device)
+        measured.steps.clear()
+        measured.runs.clear()
+        measured.failure = f"does not fit into the memory of this {loaded.info.device_name}"
 
-    def _row(self, variant: Variant) -> BenchRow:
-        flop_speedup, ceiling = self.plans.get(variant, (None, None))
-        times = self.times.get(variant)
-        return BenchRow(
-            width=self.width,
-            height=self.height,
-            method=variant.method,
-            factor=variant.factor,
-            failure=self.failures.get(variant),
-            step=self._timing(variant, lambda times: times.step),
-            run=self._timing(variant, lambda times: times.run),
-            peak_memory=times.peak_memory if times else None,
-            flop_speedup=flop_speedup,
-            ceiling=ceiling,
-        )
 
-    def _timing(self, variant: Variant, of: Callable[[_Times], list[float]]) -> Timing | None:
-        def seconds(variant: Variant | None) -> list[float]:
-            return of(self.times[variant]) if variant in self.times else []
+def _row(measured: _Measured, all_measured: dict[Variant, _Measured]) -> BenchRow:
+    baseline, *_ = all_measured.values()
+    bound = all_measured.get(measured.variant.upper_bound)
+    peaks = [clock.peak_memory for clock in (*measured.steps, *measured.runs)]
+    return BenchRow(
+        width=measured.setting.width,
+        height=measured.setting.height,
+        method=measured.variant.method.id,
+        factor=measured.variant.factor,
+        failure=measured.failure,
+        step=_timing(measured.steps, baseline.steps, bound.steps if bound else []),
+        run=_timing(measured.runs, baseline.runs, bound.runs if bound else []),
+        peak_memory=max((peak for peak in peaks if peak is not None), default=None),
+        flop_speedup=measured.flop_speedup,
+        ceiling=measured.ceiling,
+    )
 
-        baseline, limit = seconds(Variant("baseline")), seconds(variant.limit)
-        if not seconds(variant):
-            return None
-        return Timing(
-            seconds=tuple(seconds(variant)),
-            speedup=median(baseline) / median(seconds(variant)) if baseline else None,
-            paired=Ratio.of(baseline, seconds(variant)) if baseline else None,
-            limit=Ratio.of(baseline, limit).median if baseline and limit else None,
-        )
+
+def _timing(clocks: list[LoopClock], baseline: list[LoopClock], bound: list[LoopClock]) -> Timing | None:
+    if not clocks:
+        return None
+    own, of_baseline, of_bound = ([clock.seconds for clock in each] for each in (clocks, baseline, bound))
+    return Timing(
+        seconds=own,
+        speedup=median(of_baseline) / median(own) if baseline else None,
+        paired=Ratio.of(of_baseline, own) if baseline else None,
+        limit=Ratio.of(of_baseline, of_bound).median if baseline and bound else None,
+    )
+
+
+def _notes(loaded: LoadedPipeline, request: BenchRequest, rows: tuple[BenchRow, ...]) -> Iterator[str]:
+    if loaded.fallback:
+        yield loaded.fallback
+    if median_interval(range(request.rounds)) is None:
+        yield "There are no confidence intervals: they need six rounds or more."
+    timed = [row.step.seconds for row in rows if row.step]
+    if loaded.device.type == "cpu" and timed:
+        yield from uneven_times(timed)
 
 
 @contextmanager
 def _compiled(unet: torch.nn.Module) -> Iterator[None]:
     """Compile the transformer blocks, which is where methods differ, anew for every size and every variant.
 
-    Shapes are fixed: code for all sizes at once is slower, and it would be made for whoever comes second.
+    Shapes are fixed: code for all sizes at once is slower, and it would be made for whichever comes second.
     """
     torch._dynamo.reset()
     every_variant = {"recompile_limit": 1000, "accumulated_recompile_limit": 1000}
-    # Past its limit torch would go on uncompiled, without a word.
+    # Without this torch would go on uncompiled beyond its limit, silently.
     with torch._dynamo.config.patch(**every_variant, fail_on_recompile_limit_hit=True):
         unet.compile_repeated_blocks(dynamic=False)
         try:

@@ -1,83 +1,140 @@
-"""What the bench sets side by side: methods at factors, and the limits that they are measured against."""
+"""What the bench times side by side: Baseline, methods at factors, and the upper bounds of their gain."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from diffusers import DiffusionPipeline
+from compare.methods import BASELINE, TODO, TODO_ROTATING, TOME, Method, Reduction, known_methods, method_of
 
-from compare.bench.processor import todo_by_processor
-from compare.bench.request import LIMITS, bench_method
-from compare.bench.upper_bound import without_keys_and_values, without_self_attention
-from compare.methods import method_of
-from todo_patch import ToDo, ToMe, patched
+if TYPE_CHECKING:  # `python -m compare --help` need not wait for torch
+    from diffusers import DiffusionPipeline
+
+    from todo_patch import ToDo
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method reads of a request."""
+
+    width: int
+    height: int
+    factor: int = 2
+
+
+def _two_levels(request: Reduction) -> ToDo:
+    from todo_patch import ToDo
+
+    return ToDo(factor=(request.factor, request.factor))
+
+
+def _by_processor(pipe: DiffusionPipeline, request: Setting) -> AbstractContextManager[None]:
+    from compare.bench.processors import DownsampledAttention, replaced_attention
+    from todo_patch.grid import grid_at
+
+    latent = request.height // pipe.vae_scale_factor, request.width // pipe.vae_scale_factor
+    return replaced_attention(
+        pipe,
+        TODO.patch(request),
+        lambda site: DownsampledAttention(grid_at(*latent, site.depth), request.factor),
+    )
+
+
+TODO_TWO_LEVELS = Method(
+    id="todo-two-levels",
+    label="ToDo, two levels",
+    description="ToDo with the same factor on the two finest grids",
+    colour="#1f78b4",
+    patch=_two_levels,
+)
+TODO_PROCESSOR = Method(
+    id="todo-processor",
+    label="ToDo as a processor",
+    description="ToDo as an attention processor that downsamples by itself",
+    colour="#666666",
+    patch=TODO.patch,
+    enable=_by_processor,
+)
+DEFAULT_METHODS = (TOME.id, TODO.id, TODO_ROTATING.id, TODO_TWO_LEVELS.id)
+
+
+def bench_methods() -> tuple[Method, ...]:
+    """The methods that can be timed beside Baseline: those of the registry that do not change the number of
+    steps, and two that only the bench has."""
+    chosen = (method for method in known_methods() if method is not BASELINE and method.steps is None)
+    return (*chosen, TODO_TWO_LEVELS, TODO_PROCESSOR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpperBound(Method):
+    """The model without all that methods of one kind could remove: for ToDo the keys, the values and the
+    attention product, for ToMe the whole self-attention, each at the levels of `patch`.
+
+    It bounds what the clock can gain, as `Plan.ceiling` bounds FLOPs. Its pictures mean nothing.
+    """
+
+    def on(self, pipe: DiffusionPipeline, request: Reduction) -> AbstractContextManager[None]:
+        from compare.bench.processors import Identity, QueriesOnly, replaced_attention
+        from todo_patch import ToMe
+
+        patch = self.patch(request)
+        processor = Identity() if isinstance(patch, ToMe) else QueriesOnly()
+        return replaced_attention(pipe, patch, lambda site: processor)
+
+
+def upper_bound(method: Method) -> UpperBound | None:
+    """What the method is measured against, named after the first method of its kind; an upper bound's is
+    itself. None for Baseline, and for a method whose work nobody has counted."""
+    if method.patch is None or isinstance(method, UpperBound):
+        return method if isinstance(method, UpperBound) else None
+    first = next(other for other in bench_methods() if other.patch and _kind(other) == _kind(method))
+    return UpperBound(
+        id=f"{first.id}-limit",
+        label=f"Upper bound of {first.label}",
+        description=f"the model without all that {first.label} could remove",
+        colour=first.colour,
+        patch=first.patch,
+    )
+
+
+def _kind(method: Method) -> tuple[type, tuple[int, ...]]:
+    patch = method.patch(Setting(width=0, height=0))
+    return type(patch), tuple(level for level in range(patch.levels) if patch.patches(level))
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing that takes its turn on the clock."""
+    """One thing that is timed."""
 
-    method: str
-    """"baseline", the id of a `BenchMethod`, or one of `LIMITS`."""
+    method: Method
     factor: int | None = None
-    """None where there is none: Baseline and the limits."""
-
-    @property
-    def label(self) -> str:
-        if self.method in LIMITS:
-            return LIMITS[self.method]
-        return method_of("baseline").label if self.method == "baseline" else bench_method(self.method).label
+    """None for Baseline and for upper bounds."""
 
     def __str__(self) -> str:
-        return self.label if self.factor is None else f"{self.label}, factor {self.factor}"
+        return self.method.label if self.factor is None else f"{self.method.label}, factor {self.factor}"
+
+    @classmethod
+    def of(cls, id: str, factor: int | None) -> Variant:
+        """The variant of a row. Raises `InvalidRequest` if there is no method or upper bound of this id."""
+        methods = (BASELINE, *bench_methods())
+        bounds = dict.fromkeys(bound for bound in map(upper_bound, methods) if bound)
+        return cls(method_of(id, (*methods, *bounds)), factor)
 
     @property
-    def limit(self) -> Variant | None:
-        """What this is measured against, itself for a limit."""
-        if self.method == "baseline":
-            return None
-        return self if self.method in LIMITS else Variant(bench_method(self.method).limit)
+    def upper_bound(self) -> Variant | None:
+        bound = upper_bound(self.method)
+        return Variant(bound) if bound else None
 
-    @property
-    def patch(self) -> ToDo | ToMe | None:
-        """The method as `todo_patch` knows it, for planning too; None for Baseline.
-
-        For a limit it is any method of the kind, as its ceiling does not depend on the factor.
-        """
-        factor = self.factor or 2
-        if self.method in ("tome", "tome-limit"):
-            return ToMe.like(ToDo(factor=factor))
-        if self.method in ("todo-two-levels", "todo-two-levels-limit"):
-            return ToDo(factor=(factor, factor))
-        if self.method == "baseline":
-            return None
-        return ToDo(factor=factor, grid="rotating" if self.method == "todo-rotating" else "fixed")
+    def setting(self, width: int, height: int) -> Setting:
+        """At a size in pixels. An upper bound does not depend on the factor."""
+        return Setting(width, height, self.factor or 2)
 
 
-def variants(methods: Iterable[str], factors: Iterable[int]) -> tuple[Variant, ...]:
-    """In the order of their turns: Baseline, the methods at each factor in turn, and their limits."""
-    methods = tuple(method for method in methods if method != "baseline")  # it is there anyway
+def variants(methods: Iterable[Method], factors: Iterable[int]) -> tuple[Variant, ...]:
+    """In the order in which a round times them: Baseline, all methods at each factor, their upper bounds."""
+    methods = tuple(method for method in methods if method is not BASELINE)
     reduced = tuple(Variant(method, factor) for factor in factors for method in methods)
-    limits = dict.fromkeys(variant.limit for variant in reduced)
-    return (Variant("baseline"), *reduced, *limits)
-
-
-def put_on(
-    pipe: DiffusionPipeline, variant: Variant, latent: tuple[int, int]
-) -> AbstractContextManager[object]:
-    """The variant on the pipeline for the length of a `with` block; `latent` is (height, width)."""
-    match variant.method:
-        case "baseline":
-            return nullcontext()
-        case "tome-limit":
-            return without_self_attention(pipe, levels=1)
-        case "todo-limit":
-            return without_keys_and_values(pipe, levels=1)
-        case "todo-two-levels-limit":
-            return without_keys_and_values(pipe, levels=2)
-        case "todo-processor":
-            return todo_by_processor(pipe, variant.factor, latent)
-        case _:
-            return patched(pipe, variant.patch)
+    bounds = dict.fromkeys(variant.upper_bound for variant in reduced if variant.upper_bound)
+    return (Variant(BASELINE), *reduced, *bounds)

@@ -1,4 +1,4 @@
-"""What a sweep found, as a table and as the curve that decides: fidelity over speed-up."""
+"""The results of a sweep as a table, and as the curve of fidelity over speed-up."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from compare.methods import method_of
-from compare.statistics import Share
-from compare.study.grid_variants import studied_methods
+from compare.statistics import Proportion
+from compare.study.grid_variants import studied_method
 from compare.study.rows import Row
 
-WIDE = 8  # inches, from which the names of four methods fit into a line
+WIDE = 8  # inches, enough for the names of four methods in a line
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,10 @@ class Spread:
     high: float
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        quartiles = np.percentile(list(values), [25, 50, 75], method="inverted_cdf")
-        return cls(*(float(value) for value in quartiles))
-
-    def written(self, digits: int) -> str:
-        low, middle, high = (
-            f"{value:.{digits}f}".replace("inf", "∞") for value in (self.low, self.middle, self.high)
-        )
-        return f"{middle} ({low} to {high})"
+    def of(cls, values: Iterable[float | None]) -> Spread | None:
+        """Without the values that are None; None if all are."""
+        known = [value for value in values if value is not None]
+        return cls(*np.percentile(known, [25, 50, 75], method="inverted_cdf").tolist()) if known else None
 
 
 @dataclass(frozen=True)
@@ -55,15 +49,11 @@ class Point:
     ssim: Spread
     high_frequency: Spread | None
     lpips: Spread | None
-    shown: Share
-    """Of the objects and backgrounds that the prompts name, those that are found; 0 of 0 where nothing could
-    read the pictures."""
-    baseline_shown: Share
+    shown: Proportion
+    """Of the objects and backgrounds that the prompts name, those that are found in the pictures; 0 of 0 if
+    they were not read."""
+    baseline_shown: Proportion
     """And in Baseline's pictures."""
-
-    @property
-    def label(self) -> str:
-        return method_of(self.method, studied_methods()).label
 
 
 def points(rows: Iterable[Row]) -> list[Point]:
@@ -76,31 +66,26 @@ def points(rows: Iterable[Row]) -> list[Point]:
 
 def markdown(points: Sequence[Point]) -> str:
     """One table: medians, and quartiles over prompts and seeds in brackets."""
-    lines = [
-        "| setting | method | factor | runs | speed-up | by FLOPs | PSNR, dB | SSIM | LPIPS "
-        "| fine detail kept | of the prompt | Baseline's |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ["setting", "method", "factor", "runs", "speed-up", "by FLOPs", "PSNR, dB", "SSIM", "LPIPS"]
+    heads += ["fine detail kept", "of the prompt", "Baseline's"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for p in points:
-        detail = "–" if p.high_frequency is None else p.high_frequency.written(2)
-        flops = "–" if p.flop_speedup is None else f"{p.flop_speedup:.2f}"
-        lpips = "–" if p.lpips is None else p.lpips.written(3)
-        lines.append(
-            f"| {p.setting} | {p.label} | {p.factor} | {p.runs} | {p.speedup.written(2)} | "
-            f"{flops} | {p.psnr.written(1)} | {p.ssim.written(3)} | {lpips} | {detail} | "
-            f"{p.shown} | {p.baseline_shown} |"
-        )
+        cells = [p.setting, studied_method(p.method).label, p.factor, str(p.runs), _written(p.speedup, 2)]
+        cells += ["–" if p.flop_speedup is None else f"{p.flop_speedup:.2f}"]
+        cells += [_written(p.psnr, 1), _written(p.ssim, 3), _written(p.lpips, 3)]
+        cells += [_written(p.high_frequency, 2), str(p.shown), str(p.baseline_shown)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def plot(points: Sequence[Point], file: Path) -> None:
     """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting.
 
-    Below each (beside it where there is only one), if the pictures could be read, how much of the prompts was
-    found in them, with 95 % confidence intervals, and Baseline's share as a dashed line.
+    If the pictures were read, a second panel (below, or beside if there is one setting) has how much of the
+    prompts was found in them, with 95 % confidence intervals, and Baseline's proportion as a dashed line.
     """
     settings = list(dict.fromkeys(point.setting for point in points))
-    draws = [_draw_psnr] + ([_draw_share] if any(point.shown.of for point in points) else [])
+    draws = [_draw_psnr] + ([_draw_prompt] if any(point.shown.of for point in points) else [])
     figure = Figure(layout="constrained")
     panels = _panels(figure, len(settings), len(draws))
     for setting, of_setting in zip(settings, panels, strict=True):
@@ -119,86 +104,6 @@ def plot(points: Sequence[Point], file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def _panels(figure: Figure, settings: int, draws: int) -> list[Sequence[Axes]]:
-    """The panels of each setting."""
-    columns = draws if settings == 1 else min(3, settings)
-    rows = 1 if settings == 1 else -(-settings // columns) * draws
-    figure.set_size_inches(5.2 * columns, 4.2 * rows + 0.4)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    if settings == 1:
-        return [panels[0]]
-    blocks = panels.reshape(rows // draws, draws, columns)
-    found = [blocks[place // columns, :, place % columns] for place in range(columns * rows // draws)]
-    for empty in found[settings:]:
-        for panel in empty:
-            panel.remove()
-    return found[:settings]
-
-
-def _draw_psnr(panel: Axes, line: Sequence[Point]) -> None:
-    panel.set_ylabel("PSNR against Baseline, dB")
-    line = [point for point in line if math.isfinite(point.psnr.middle)]
-    _draw(panel, line, [point.psnr.middle for point in line], _bars([point.psnr for point in line]))
-
-
-def _draw_share(panel: Axes, line: Sequence[Point]) -> None:
-    panel.set(ylabel="of the prompt found, %", ylim=(0, 103))
-    line = [point for point in line if point.shown.of]
-    found = [100 * point.shown.value for point in line]
-    ends = [(100 * low, 100 * high) for low, high in (point.shown.interval for point in line)]
-    down = [value - low for value, (low, _) in zip(found, ends, strict=True)]
-    up = [high - value for value, (_, high) in zip(found, ends, strict=True)]
-    _draw(panel, line, found, [down, up])
-    for point in line[:1]:
-        panel.axhline(100 * point.baseline_shown.value, color="#999999", linewidth=1, linestyle="--")
-
-
-def _draw(panel: Axes, line: Sequence[Point], heights: list[float], bars: list[list[float]]) -> None:
-    if not line:
-        return
-    speed = [point.speedup for point in line]
-    panel.errorbar(
-        [s.middle for s in speed],
-        heights,
-        xerr=_bars(speed),
-        yerr=bars,
-        color=method_of(line[0].method, studied_methods()).colour,
-        marker="o",
-        capsize=2,
-        elinewidth=0.8,
-        label=line[0].label,
-    )
-    for point, height in zip(line, heights, strict=True):
-        panel.annotate(point.factor, (point.speedup.middle, height), (5, 5), textcoords="offset points")
-
-
-def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
-    """How far down and up; an infinite quartile has no bar."""
-    up = (s.high - s.middle for s in spreads)
-    return [[s.middle - s.low for s in spreads], [length if math.isfinite(length) else 0 for length in up]]
-
-
-def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
-    detail = [row.high_frequency for row in rows if row.high_frequency is not None]
-    lpips = [row.lpips for row in rows if row.lpips is not None]
-    flops = [row.flop_speedup for row in rows if row.flop_speedup is not None]
-    asked = sum(row.asked or 0 for row in rows)
-    return Point(
-        setting=setting,
-        method=method,
-        factor=factor,
-        runs=len(rows),
-        speedup=Spread.of(row.speedup for row in rows),
-        flop_speedup=median(flops) if flops else None,
-        psnr=Spread.of(math.inf if row.psnr is None else row.psnr for row in rows),
-        ssim=Spread.of(row.ssim for row in rows),
-        high_frequency=Spread.of(detail) if detail else None,
-        lpips=Spread.of(lpips) if lpips else None,
-        shown=Share(hits=sum(row.shown or 0 for row in rows), of=asked),
-        baseline_shown=Share(hits=sum(row.baseline_shown or 0 for row in rows), of=asked),
-    )
-
-
 def setting_of(row: Row) -> str:
     """All that a row shares with others of the same panel, in words."""
     setting = f"{row.width}×{row.height}, {row.steps} steps, guidance {row.guidance_scale:g}"
@@ -210,3 +115,84 @@ def setting_of(row: Row) -> str:
 def factor_of(row: Row) -> str:
     """As it was asked for: one number, or one per level."""
     return ", ".join(map(str, row.factor)) if isinstance(row.factor, tuple) else str(row.factor)
+
+
+def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
+    flops = [row.flop_speedup for row in rows if row.flop_speedup is not None]
+    asked = sum(row.asked or 0 for row in rows)
+    return Point(
+        setting=setting,
+        method=method,
+        factor=factor,
+        runs=len(rows),
+        speedup=Spread.of(row.speedup for row in rows),
+        flop_speedup=median(flops) if flops else None,
+        psnr=Spread.of(math.inf if row.psnr is None else row.psnr for row in rows),
+        ssim=Spread.of(row.ssim for row in rows),
+        high_frequency=Spread.of(row.high_frequency for row in rows),
+        lpips=Spread.of(row.lpips for row in rows),
+        shown=Proportion(hits=sum(row.shown or 0 for row in rows), of=asked),
+        baseline_shown=Proportion(hits=sum(row.baseline_shown or 0 for row in rows), of=asked),
+    )
+
+
+def _written(spread: Spread | None, digits: int) -> str:
+    if spread is None:
+        return "–"
+    text = f"{spread.middle:.{digits}f} ({spread.low:.{digits}f} to {spread.high:.{digits}f})"
+    return text.replace("inf", "∞")
+
+
+def _panels(figure: Figure, settings: int, draws: int) -> list[Sequence[Axes]]:
+    """The panels of each setting."""
+    columns = draws if settings == 1 else min(3, settings)
+    rows = 1 if settings == 1 else -(-settings // columns) * draws
+    figure.set_size_inches(5.2 * columns, 4.2 * rows + 0.4)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    if settings == 1:
+        return [panels[0]]
+    blocks = panels.reshape(rows // draws, draws, columns).swapaxes(1, 2).reshape(-1, draws)
+    for empty in blocks[settings:].flat:
+        empty.remove()
+    return list(blocks[:settings])
+
+
+def _draw_psnr(panel: Axes, line: Sequence[Point]) -> None:
+    panel.set_ylabel("PSNR against Baseline, dB")
+    line = [point for point in line if math.isfinite(point.psnr.middle)]
+    _draw(panel, line, [point.psnr for point in line])
+
+
+def _draw_prompt(panel: Axes, line: Sequence[Point]) -> None:
+    panel.set(ylabel="of the prompt found, %", ylim=(0, 103))
+    line = [point for point in line if point.shown.of]
+    shown = [(point.shown.interval[0], point.shown.value, point.shown.interval[1]) for point in line]
+    _draw(panel, line, [Spread(*(100 * value for value in values)) for values in shown])
+    for point in line[:1]:
+        panel.axhline(100 * point.baseline_shown.value, color="#999999", linewidth=1, linestyle="--")
+
+
+def _draw(panel: Axes, line: Sequence[Point], heights: Sequence[Spread]) -> None:
+    if not line:
+        return
+    method, speed = studied_method(line[0].method), [point.speedup for point in line]
+    panel.errorbar(
+        [s.middle for s in speed],
+        [h.middle for h in heights],
+        xerr=_bars(speed),
+        yerr=_bars(heights),
+        color=method.colour,
+        marker="o",
+        capsize=2,
+        elinewidth=0.8,
+        label=method.label,
+    )
+    for point, height in zip(line, heights, strict=True):
+        at = point.speedup.middle, height.middle
+        panel.annotate(point.factor, at, (5, 5), textcoords="offset points")
+
+
+def _bars(spreads: Sequence[Spread]) -> list[list[float]]:
+    """Lengths of the error bars, down and up; an infinite quartile has none."""
+    up = (s.high - s.middle for s in spreads)
+    return [[s.middle - s.low for s in spreads], [length if math.isfinite(length) else 0 for length in up]]

@@ -1,8 +1,8 @@
-"""How wrong one UNet call is under ToDo: what all sampling offsets get wrong alike, and what differs.
+"""The error of one UNet call under ToDo: the part that all sampling offsets share, and the part that differs.
 
 ``python -m compare.study.grid_error docs/rotating-grid/centre.toml`` draws Baseline's pictures of the first
-prompts, stops at some of their steps, and repeats the UNet call there with each offset in turn. Only the part
-that differs can average out over steps: it says what a rotating grid can gain before any picture is made.
+prompts and repeats the UNet call of some of their steps with each offset. Only the part that differs can
+average out over steps: it says what a rotating grid can gain before any picture is made.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ class Call:
 
 @dataclass(frozen=True)
 class CallError:
-    """Squared errors of a guided prediction under one factor, as shares of Baseline's energy."""
+    """Squared errors of a guided prediction under one factor, as fractions of the energy of Baseline's."""
 
     step: int
     factor: int
     fixed: float
     """All blocks keep the same token: the mean over the offsets."""
     fixed_shared: float
-    """Of the mean of these predictions: what is left if the token goes round with the steps."""
-    turning: float
-    """The next block keeps the next token: the mean over where the turn begins."""
-    turning_shared: float
-    """Of the mean of these: what is left if the token goes round with blocks and steps."""
+    """Of the mean of these predictions: what is left if the grid rotates with the steps."""
+    rotating: float
+    """The next block keeps the next token: the mean over the first block's tokens."""
+    rotating_shared: float
+    """Of the mean of these predictions: what is left if the grid rotates with blocks and steps."""
 
 
 def record_calls(loaded: LoadedPipeline, request: Request) -> list[Call]:
@@ -83,19 +83,19 @@ def record_calls(loaded: LoadedPipeline, request: Request) -> list[Call]:
 
 
 def call_error(loaded: LoadedPipeline, call: Call, factor: int, guidance_scale: float) -> CallError:
-    """Repeat a call with every offset, in all blocks alike and turning with the block."""
+    """Repeat a call with every offset, in all blocks alike and rotating with the blocks."""
     order = offset_order(factor)
+    right = predict(loaded, call, guidance_scale)
+    energy = right.square().sum()
 
     def split(choices: Sequence[Choice]) -> tuple[float, float]:
-        right = predict(loaded, call, guidance_scale)
         errors = torch.stack([predict(loaded, call, guidance_scale, factor, c) - right for c in choices])
-        energy = right.square().sum()
         alone = errors.square().flatten(1).sum(1).mean()
         return float(alone / energy), float(errors.mean(0).square().sum() / energy)
 
     fixed = split([always(offset) for offset in order])
-    turning = split([turning_from(start, order) for start in range(len(order))])
-    return CallError(call.step, factor, *fixed, *turning)
+    rotating = split([rotating_from(start, order) for start in range(len(order))])
+    return CallError(call.step, factor, *fixed, *rotating)
 
 
 @torch.no_grad()
@@ -106,7 +106,7 @@ def predict(
     factor: int = 1,
     choose: Choice | None = None,
 ) -> Tensor:
-    """What the sampler is given, (1, channels, h, w) float64: the two halves of a guided batch, weighed."""
+    """The guided prediction, (1, channels, h, w) float64: under ToDo with `choose`, Baseline's without."""
     with nullcontext() if choose is None else chosen_tokens(loaded.pipe, ToDo(factor=factor), choose):
         out = loaded.pipe.unet(*call.arguments, **{**call.keywords, "return_dict": False})[0].double()
     if guidance_scale <= 1:
@@ -120,7 +120,7 @@ def always(offset: Offset) -> Choice:
     return lambda at: (at.factor, offset)
 
 
-def turning_from(start: int, order: Sequence[Offset]) -> Choice:
+def rotating_from(start: int, order: Sequence[Offset]) -> Choice:
     """The next block keeps the next token."""
 
     def choose(at: Moment) -> tuple[int, Offset]:
@@ -140,38 +140,39 @@ def call_errors(
 
 
 def markdown(errors: Sequence[CallError]) -> str:
-    """Means over the prompts, in dB below Baseline's energy, by factor and step; then what is gained."""
+    """Means over the prompts in dB, relative to the energy of Baseline's prediction, by factor and step."""
     lines = [
-        "| factor | step | calls | same token in all blocks | mean of its offsets | turning with the block "
-        "| mean of its turns |",
+        "| factor | step | calls | same token in all blocks | mean of its offsets | rotating with the block "
+        "| mean of its offsets |",
         "|---|---|---|---|---|---|---|",
     ]
     for factor, step in sorted({(error.factor, error.step) for error in errors}):
         same = [error for error in errors if (error.factor, error.step) == (factor, step)]
         cells = [
             f"{_decibels(np.mean([getattr(error, name) for error in same])):.1f}"
-            for name in ("fixed", "fixed_shared", "turning", "turning_shared")
+            for name in ("fixed", "fixed_shared", "rotating", "rotating_shared")
         ]
         lines.append(f"| {factor} | {step} | {len(same)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _decibels(share: float) -> float:
+def _decibels(fraction: float) -> float:
     with np.errstate(divide="ignore"):
-        return float(10 * np.log10(share))
+        return float(10 * np.log10(fraction))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, metavar="SWEEP.toml", help="its prompts, sizes, steps and factors")
-    parser.add_argument("--prompts", type=int, default=8, help="the first so many of the file's")
+    parser.add_argument("--prompts", type=int, default=8, help="how many of its prompts, from the first")
     parser.add_argument("--model", help="as for compare run")
     parser.add_argument("--device", help="as for compare run")
     args = parser.parse_args()
-    asked = Sweep.load(args.file)
+    settings = Sweep.load(args.file)
     loaded = load_pipeline(args.model, args.device)
-    first = asked.model_copy(update={"prompts": asked.prompts[: args.prompts], "factors": asked.factors[:1]})
-    print(markdown(list(call_errors(loaded, first.requests(loaded), asked.factors))), end="")
+    changes = {"prompts": settings.prompts[: args.prompts], "factors": settings.factors[:1]}
+    requests = settings.model_copy(update=changes).requests(loaded)
+    print(markdown(list(call_errors(loaded, requests, settings.factors))), end="")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
-from compare.methods import Method, Reduction, known_methods
+from compare.methods import TODO, Method, Reduction, known_methods, method_of
 from todo_patch import ToDo, patched
 from todo_patch.blocks import find_unet
 from todo_patch.grid import offset_order
@@ -29,62 +29,21 @@ class Moment:
     block: int
     """Among the patched ones, from 0."""
     factor: int
-    """That the request asks of its level."""
+    """That the request has for its level."""
 
 
 Choice = Callable[[Moment], tuple[int, Offset]]
-"""The factor to use at this moment, and which token of a cell of so many to keep."""
-
-
-def _centre(at: Moment) -> tuple[int, Offset]:
-    return at.factor, (at.factor // 2, at.factor // 2)
-
-
-def _raster(at: Moment) -> tuple[int, Offset]:
-    return at.factor, divmod((at.step + at.block) % at.factor**2, at.factor)
-
-
-def _by_step(at: Moment) -> tuple[int, Offset]:
-    return at.factor, _in_turn(at.factor, at.step)
-
-
-def _by_block(at: Moment) -> tuple[int, Offset]:
-    return at.factor, _in_turn(at.factor, at.block)
-
-
-def _random(at: Moment) -> tuple[int, Offset]:
-    rng = random.Random(f"{RANDOM_SEED} {at.step} {at.block}")
-    return at.factor, (rng.randrange(at.factor), rng.randrange(at.factor))
-
-
-def _random_by_step(at: Moment) -> tuple[int, Offset]:
-    rng = random.Random(f"{RANDOM_SEED} {at.step}")
-    return at.factor, (rng.randrange(at.factor), rng.randrange(at.factor))
-
-
-def _coarse_early(at: Moment) -> tuple[int, Offset]:
-    factor = at.factor + 1 if 2 * at.step < at.steps else at.factor - 1
-    return factor, _in_turn(factor, at.step + at.block)
-
-
-def _fine_early(at: Moment) -> tuple[int, Offset]:
-    factor = at.factor - 1 if 2 * at.step < at.steps else at.factor + 1
-    return factor, _in_turn(factor, at.step + at.block)
-
-
-def _in_turn(factor: int, turn: int) -> Offset:
-    order = offset_order(factor)
-    return order[turn % len(order)]
+"""The factor to use at this moment, and which token of a cell of factor x factor to keep."""
 
 
 @contextmanager
 def chosen_tokens(pipe: DiffusionPipeline, method: ToDo, choose: Choice) -> Iterator[DiffusionPipeline]:
-    """ToDo on the pipeline for the length of a `with` block, with tokens of its own choice.
+    """ToDo on the pipeline for the length of a `with` block, with another choice of the tokens.
 
-    Everything else is the very patch that the other grids use, so that they cost the same.
+    Everything else is the patch of `todo_patch`, so that all choices cost the same.
     """
     with patched(pipe, method):
-        patch = vars(find_unet(pipe)).get("_todo_patch")  # none where the method asks for nothing
+        patch = vars(find_unet(pipe)).get("_todo_patch")  # None if the method asks for nothing
         if patch is not None:
             as_usual = patch.before_call
 
@@ -100,12 +59,27 @@ def chosen_tokens(pipe: DiffusionPipeline, method: ToDo, choose: Choice) -> Iter
         yield pipe
 
 
-def _todo(request: Reduction) -> ToDo:
-    return ToDo(factor=request.factor)
+def _centre(at: Moment) -> tuple[int, Offset]:
+    return at.factor, (at.factor // 2, at.factor // 2)
 
 
-def _average(request: Reduction) -> ToDo:
-    return ToDo(factor=request.factor, pooling="average")
+def _raster(at: Moment) -> tuple[int, Offset]:
+    return at.factor, divmod((at.step + at.block) % at.factor**2, at.factor)
+
+
+def _rotating(factor: int, number: int) -> tuple[int, Offset]:
+    order = offset_order(factor)
+    return factor, order[number % len(order)]
+
+
+def _random(factor: int, *seeds: int) -> tuple[int, Offset]:
+    rng = random.Random(" ".join(map(str, (RANDOM_SEED, *seeds))))
+    return factor, (rng.randrange(factor), rng.randrange(factor))
+
+
+def _two_factors(at: Moment, early: int) -> tuple[int, Offset]:
+    """`early` is 1 or -1: what is added to the factor in the first half of the steps."""
+    return _rotating(at.factor + (early if 2 * at.step < at.steps else -early), at.step + at.block)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +87,10 @@ class GridVariant(Method):
     """ToDo with another choice of the tokens to keep."""
 
     choose: Choice
-    patch: Callable[[Reduction], ToDo] = _todo
+    patch: Callable[[Reduction], ToDo] = TODO.patch
 
     def on(self, pipe: DiffusionPipeline, request: Reduction) -> AbstractContextManager[object]:
-        return chosen_tokens(pipe, ToDo(factor=request.factor), self.choose)
+        return chosen_tokens(pipe, self.patch(request), self.choose)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +98,8 @@ class TwoFactors(GridVariant):
     """Rotating, with `factor` - 1 for one half of the steps and `factor` + 1 for the other."""
 
     def counted_patches(self, request: Reduction) -> tuple[ToDo, ...]:
-        factors = request.factor if isinstance(request.factor, tuple) else (request.factor,)
-        halves = (tuple(f + d if f > 1 else 1 for f in factors) for d in (-1, 1))
-        return tuple(ToDo(factor=factor) for factor in halves)
+        factors = self.patch(request).factors
+        return tuple(ToDo(factor=tuple(f + d if f > 1 else 1 for f in factors)) for d in (-1, 1))
 
 
 GRID_VARIANTS = (
@@ -142,12 +115,12 @@ GRID_VARIANTS = (
         label="ToDo, average",
         description="the mean of the cell instead of one of its tokens",
         colour="#ff7f0e",
-        patch=_average,
+        patch=lambda request: ToDo(factor=request.factor, pooling="average"),
     ),
     GridVariant(
         id="todo-raster",
         label="ToDo, row by row",
-        description="rotating, but the cell is gone through row by row",
+        description="rotating, but row by row through the cell",
         colour="#2ca02c",
         choose=_raster,
     ),
@@ -156,47 +129,52 @@ GRID_VARIANTS = (
         label="ToDo, by step",
         description="rotating with the steps only: the same token in all blocks",
         colour="#d62728",
-        choose=_by_step,
+        choose=lambda at: _rotating(at.factor, at.step),
     ),
     GridVariant(
         id="todo-by-block",
         label="ToDo, by block",
         description="rotating with the blocks only: the same tokens at every step",
         colour="#9467bd",
-        choose=_by_block,
+        choose=lambda at: _rotating(at.factor, at.block),
     ),
     GridVariant(
         id="todo-random",
         label="ToDo, random",
         description="a random token of the cell for each step and block",
         colour="#8c564b",
-        choose=_random,
+        choose=lambda at: _random(at.factor, at.step, at.block),
     ),
     GridVariant(
         id="todo-random-by-step",
         label="ToDo, random by step",
         description="a random token for each step, in all blocks",
         colour="#e377c2",
-        choose=_random_by_step,
+        choose=lambda at: _random(at.factor, at.step),
     ),
     TwoFactors(
         id="todo-coarse-early",
         label="ToDo, coarse early",
         description="rotating; factor + 1 for half the steps, then - 1",
         colour="#bcbd22",
-        choose=_coarse_early,
+        choose=lambda at: _two_factors(at, early=1),
     ),
     TwoFactors(
         id="todo-fine-early",
         label="ToDo, fine early",
         description="rotating; factor - 1 for half the steps, then + 1",
         colour="#17becf",
-        choose=_fine_early,
+        choose=lambda at: _two_factors(at, early=-1),
     ),
 )
-"""What docs/rotating-grid.md sets beside the two grids. Sweeps know them; the page does not."""
+"""The choices that docs/rotating-grid.md compares. Sweeps have them; the page does not."""
 
 
 def studied_methods() -> tuple[Method, ...]:
     """The methods of the registry, and the variants of the grid."""
     return (*known_methods(), *GRID_VARIANTS)
+
+
+def studied_method(id: str) -> Method:
+    """The method with this id. Raises `InvalidRequest` if there is none."""
+    return method_of(id, studied_methods())

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
-import numpy as np
-
-from compare.methods import method_of
+from compare.statistics import mean_interval
 from compare.study.curve import factor_of, setting_of
-from compare.study.grid_variants import studied_methods
+from compare.study.grid_variants import studied_method
 from compare.study.rows import Row
-
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -24,17 +21,19 @@ class Measure:
     of: Callable[[Row], float | None]
 
 
-def _off_by(row: Row) -> float | None:
-    """How far the energy of fine detail is from Baseline's, as a share of that."""
+def _detail_error(row: Row) -> float | None:
+    """How far the energy of fine detail is from Baseline's, as a fraction of it."""
     return None if row.high_frequency is None else abs(row.high_frequency - 1)
 
 
-DECIDES = Measure("PSNR, dB", 2, lambda row: row.psnr)
+PSNR = Measure("PSNR, dB", 2, lambda row: row.psnr)
+SSIM = Measure("SSIM", 4, lambda row: row.ssim)
+FINE_DETAIL = Measure("fine detail off by", 3, _detail_error)
 MEASURES = (
-    DECIDES,
-    Measure("SSIM", 4, lambda row: row.ssim),
+    PSNR,
+    SSIM,
     Measure("LPIPS", 4, lambda row: row.lpips),
-    Measure("fine detail off by", 3, _off_by),
+    FINE_DETAIL,
     Measure("of the prompt", 3, lambda row: row.shown / row.asked if row.asked else None),
     Measure("speed-up", 3, lambda row: row.speedup),
 )
@@ -42,7 +41,7 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of (one method − the other) over pairs, with its 95 % confidence interval."""
+    """The mean of (one method − the other) over pairs, with its 95 % bootstrap interval."""
 
     mean: float
     low: float
@@ -53,12 +52,8 @@ class Difference:
 
     @classmethod
     def of(cls, differences: Sequence[float]) -> Difference:
-        """The interval is the percentile bootstrap's, which assumes no distribution."""
-        values = np.asarray(differences)
-        rng = np.random.default_rng(0)
-        means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
-        low, high = np.percentile(means, [2.5, 97.5])
-        return cls(float(values.mean()), float(low), float(high), int((values > 0).sum()), len(values))
+        wins = sum(difference > 0 for difference in differences)
+        return cls(mean(differences), *mean_interval(differences), wins, len(differences))
 
     def written(self, digits: int) -> str:
         return f"{self.mean:+.{digits}f} ({self.low:+.{digits}f} to {self.high:+.{digits}f})"
@@ -73,19 +68,18 @@ class Contrast:
     factor: str
     method: str
     against: str
-    differences: dict[str, Difference]
-    """By the name of the measure; those that no pair has are not there."""
+    differences: dict[Measure, Difference]
+    """Without the measures that no pair has."""
 
     @property
     def label(self) -> str:
-        known = studied_methods()
-        return f"{method_of(self.method, known).label} − {method_of(self.against, known).label}"
+        return f"{studied_method(self.method).label} − {studied_method(self.against).label}"
 
 
 def contrasts(sweep: str, rows: Iterable[Row], methods: Sequence[str], against: str) -> list[Contrast]:
     """Each of the methods against one, by setting and factor, in the order in which these first come up.
 
-    A pair counts where both have the number; a picture equal to its baseline's has no PSNR.
+    A pair counts if both have the number; a picture equal to its baseline's has no PSNR.
     """
     by_key = {row.key: row for row in rows}
     groups: dict[tuple[str, str, str], list[tuple[Row, Row]]] = {}
@@ -101,47 +95,25 @@ def contrasts(sweep: str, rows: Iterable[Row], methods: Sequence[str], against: 
 
 def markdown(found: Sequence[Contrast]) -> str:
     """One table: a line per contrast, and a column for each measure that any of them has."""
-    measures = [m for m in MEASURES if any(m.name in contrast.differences for contrast in found)]
-    heads = [
-        "sweep",
-        "setting",
-        "factor",
-        "methods",
-        "pairs",
-        *(m.name for m in measures),
-        f"{DECIDES.name} larger in",
-    ]
-    lines = [_line(heads), "|---" * len(heads) + "|"]
+    measures = [measure for measure in MEASURES if any(measure in c.differences for c in found)]
+    heads = ["sweep", "setting", "factor", "methods", "pairs", *(m.name for m in measures)]
+    heads.append(f"{PSNR.name} larger in")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for contrast in found:
         there = contrast.differences
-        cells = [there[m.name].written(m.digits) if m.name in there else "–" for m in measures]
-        wins = there.get(DECIDES.name)
         pairs = max(difference.pairs for difference in there.values())
-        lines.append(
-            _line(
-                [
-                    contrast.sweep,
-                    contrast.setting,
-                    contrast.factor,
-                    contrast.label,
-                    str(pairs),
-                    *cells,
-                    f"{wins.wins} of {wins.pairs}" if wins else "–",
-                ]
-            )
-        )
+        cells = [contrast.sweep, contrast.setting, contrast.factor, contrast.label, str(pairs)]
+        cells += [there[m].written(m.digits) if m in there else "–" for m in measures]
+        cells.append(f"{there[PSNR].wins} of {there[PSNR].pairs}" if PSNR in there else "–")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _differences(pairs: Sequence[tuple[Row, Row]]) -> dict[str, Difference]:
+def _differences(pairs: Sequence[tuple[Row, Row]]) -> dict[Measure, Difference]:
     found = {}
     for measure in MEASURES:
         both = [(measure.of(ours), measure.of(theirs)) for ours, theirs in pairs]
         values = [ours - theirs for ours, theirs in both if ours is not None and theirs is not None]
         if values:
-            found[measure.name] = Difference.of(values)
+            found[measure] = Difference.of(values)
     return found

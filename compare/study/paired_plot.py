@@ -9,13 +9,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from compare.methods import method_of
-from compare.study.grid_variants import studied_methods
-from compare.study.paired import Contrast
+from compare.study.grid_variants import studied_method
+from compare.study.paired import FINE_DETAIL, PSNR, SSIM, Contrast
 
-MEASURES = ("PSNR, dB", "SSIM", "fine detail off by")
-TOP = 0.8  # inches for what is above and below the lines
-LINE = 0.24  # inches for each of them
+MEASURES = (PSNR, SSIM, FINE_DETAIL)
+MARGINS = 0.8  # inches above and below the lines
+LINE = 0.24  # inches for each line
 
 
 def plot(found: Sequence[Contrast], file: Path) -> None:
@@ -29,15 +28,13 @@ def plot(found: Sequence[Contrast], file: Path) -> None:
             place += 1
             places.append(place)
             setting = f"{contrast.setting}, factor {contrast.factor}"
-            names.append(
-                f"{method_of(contrast.method, studied_methods()).label}: {setting}" if several else setting
-            )
+            names.append(f"{studied_method(contrast.method).label}: {setting}" if several else setting)
         place += 1.5
-    figure = Figure(figsize=(4 + 3 * len(MEASURES), TOP + LINE * place), layout="constrained")
+    figure = Figure(figsize=(4 + 3 * len(MEASURES), MARGINS + LINE * place), layout="constrained")
     panels = figure.subplots(1, len(MEASURES), sharey=True)
     for panel, measure in zip(panels, MEASURES, strict=True):
         panel.axvline(0, color="#999999", linewidth=1)
-        panel.set_title(measure, fontsize="medium")
+        panel.set_title(measure.name, fontsize="medium")
         panel.xaxis.set_major_locator(MaxNLocator(5))
         for at, contrast in zip(places, found, strict=True):
             difference = contrast.differences.get(measure)
@@ -47,7 +44,7 @@ def plot(found: Sequence[Contrast], file: Path) -> None:
                 difference.mean,
                 at,
                 xerr=[[difference.mean - difference.low], [difference.high - difference.mean]],
-                color=method_of(contrast.method, studied_methods()).colour,
+                color=studied_method(contrast.method).colour,
                 marker="o",
                 markersize=4,
                 capsize=2,

@@ -1,11 +1,10 @@
-"""Rows of results, one line of JSON each, in a folder that survives being killed at any moment."""
+"""Rows of results, one line of JSON each, in a folder that stays valid if the process is killed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
@@ -15,7 +14,7 @@ from compare.errors import InvalidRequest
 
 
 class KeyedRow(Protocol):
-    """A pydantic record that says which other row would be the same one."""
+    """A pydantic record. Two with the same key would be the same row."""
 
     @property
     def key(self) -> Hashable: ...
@@ -30,23 +29,22 @@ R = TypeVar("R", bound=KeyedRow)
 
 
 def read_rows(folder: Path, row: type[R]) -> list[R]:
-    """What a `RowFolder` has written so far. Raises `InvalidRequest` where there is nothing of the kind."""
+    """The whole rows that a `RowFolder` has written so far.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or a line is no such row.
+    """
     path = folder / "rows.jsonl"
+    rows: list[R] = []
     try:
-        content = path.read_bytes()
+        lines = path.read_bytes().splitlines(keepends=True)
+        # A kill may have cut the last one short.
+        rows.extend(row.model_validate_json(line) for line in lines if line.endswith(b"\n"))
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}.") from error
-    return _parse(content[: content.rfind(b"\n") + 1].decode(), path, row)
-
-
-def _parse(text: str, path: Path, row: type[R]) -> list[R]:
-    def parse(number: int, line: str) -> R:
-        try:
-            return row.model_validate_json(line)
-        except ValidationError as error:
-            raise InvalidRequest(f"{path}, line {number}, is not such a row.") from error
-
-    return [parse(number, line) for number, line in enumerate(text.splitlines(), start=1)]
+    except ValidationError as error:
+        raise InvalidRequest(f"{path}, line {len(rows) + 1}, is not such a row.") from error
+    return rows
 
 
 class RowFolder(Generic[R]):
@@ -60,20 +58,23 @@ class RowFolder(Generic[R]):
         row: their class.
 
     Raises:
-        InvalidRequest: on entering, where the folder is in use, cannot be written, or holds something else.
+        InvalidRequest: on entering: the folder is in use, cannot be written, or holds something else.
     """
 
     def __init__(self, folder: Path, setup: BaseModel, row: type[R]) -> None:
         self.folder = folder
-        self.rows: list[R] = []
         self._setup = setup
         self._row = row
-        self._keys: set[Hashable] = set()
+        self._rows: dict[Hashable, R] = {}
         self._lock = FileLock(folder / ".lock", timeout=0)
 
     @property
     def path(self) -> Path:
         return self.folder / "rows.jsonl"
+
+    @property
+    def rows(self) -> list[R]:
+        return list(self._rows.values())
 
     def __enter__(self) -> RowFolder[R]:
         try:
@@ -92,27 +93,25 @@ class RowFolder(Generic[R]):
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lock.release()
 
     def holds(self, keys: Iterable[Hashable]) -> bool:
         """Whether every row with one of these keys is there."""
-        return self._keys.issuperset(keys)
+        return all(key in self._rows for key in keys)
 
     def append(self, rows: Iterable[R]) -> list[R]:
         """Write those that are not there yet, all at once and onto the disk; returns them."""
-        new = [row for row in rows if row.key not in self._keys]
+        new = {row.key: row for row in rows if row.key not in self._rows}
         with self.path.open("ab") as file:
-            file.write("".join(row.model_dump_json() + "\n" for row in new).encode())
+            file.write("".join(row.model_dump_json() + "\n" for row in new.values()).encode())
             file.flush()
             os.fsync(file.fileno())
-        self._remember(new)
-        return new
+        self._rows |= new
+        return list(new.values())
 
     def _take_over(self) -> None:
-        """What is there from before; a line that a kill cut short goes, and its row is made again."""
+        """Read the rows from before. A line that a kill cut short is removed, and its row is made again."""
         setup = self.folder / "setup.json"
         if setup.exists():
             self._require_same(setup)
@@ -123,11 +122,8 @@ class RowFolder(Generic[R]):
             part.write_text(self._setup.model_dump_json(indent=1) + "\n", encoding="utf-8")
             part.replace(setup)
         if self.path.exists():
-            content = self.path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            self._remember(_parse(whole.decode(), self.path, self._row))
-            if whole != content:
-                os.truncate(self.path, len(whole))
+            self._rows = {row.key: row for row in read_rows(self.folder, self._row)}
+            os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
 
     def _require_same(self, file: Path) -> None:
         try:
@@ -140,8 +136,3 @@ class RowFolder(Generic[R]):
                 raise InvalidRequest(
                     f"{self.folder} has rows with {name} {theirs}, and now it is {ours}: name another folder."
                 )
-
-    def _remember(self, rows: Iterable[R]) -> None:
-        for row in rows:
-            self.rows.append(row)
-            self._keys.add(row.key)

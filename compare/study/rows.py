@@ -13,7 +13,7 @@ from compare.models.load import LoadedPipeline
 from compare.models.weights_hash import fingerprint
 from compare.report import Comparison
 from compare.request import Request
-from compare.study.scorers import Referee, Verdict
+from compare.study.scorers import NetworkScores, Scorers
 
 
 class Setup(BaseModel):
@@ -32,12 +32,12 @@ class Setup(BaseModel):
     torch: str
     diffusers: str
     classifier: str | None
-    """Fingerprint of the network that reads the pictures; None where there is none."""
+    """Fingerprint of the network that reads the pictures; None if there is none."""
     lpips: str | None
-    """Weights of the network behind it; None where there are none."""
+    """File name of its network's weights; None if there are none."""
 
     @classmethod
-    def of(cls, loaded: LoadedPipeline, referee: Referee) -> Setup:
+    def of(cls, loaded: LoadedPipeline, scorers: Scorers) -> Setup:
         machine = environment(loaded.device)
         return cls(
             model=loaded.info.source,
@@ -49,12 +49,12 @@ class Setup(BaseModel):
             threads=machine.threads,
             torch=machine.packages["torch"],
             diffusers=machine.packages["diffusers"],
-            classifier=referee.classifier_id,
-            lpips=referee.lpips_id,
+            classifier=scorers.classifier_id,
+            lpips=scorers.lpips_id,
         )
 
 
-class Row(Verdict):
+class Row(NetworkScores):
     """One method of one comparison. Seconds are those of the denoising loop, medians over the repeats."""
 
     date: datetime
@@ -78,7 +78,7 @@ class Row(Verdict):
     ceiling: float | None
     identical: bool
     psnr: float | None
-    """In dB against the comparison's own baseline; None where the pictures are identical."""
+    """In dB against the comparison's own baseline; None if the pictures are identical."""
     ssim: float
     high_frequency: float | None
     peak_memory: int | None
@@ -99,7 +99,7 @@ def keys_of(request: Request) -> Iterator[Hashable]:
     return ((method.id, *asked) for method in request.chosen if method is not BASELINE)
 
 
-def rows_of(comparison: Comparison, referee: Referee) -> list[Row]:
+def rows_of(comparison: Comparison, scorers: Scorers) -> list[Row]:
     """One row for each method but Baseline, which has to be among them."""
     baseline = comparison.baseline
     return [
@@ -113,7 +113,7 @@ def rows_of(comparison: Comparison, referee: Referee) -> list[Row]:
             flop_speedup=result.plan.flop_speedup,
             ceiling=result.plan.ceiling,
             **result.scores.model_dump(),
-            **referee.judge(comparison.request.prompt, result.image, baseline.image).model_dump(),
+            **scorers.score(comparison.request.prompt, result.image, baseline.image).model_dump(),
             peak_memory=result.peak_memory,
         )
         for result in comparison.results

@@ -1,25 +1,31 @@
-"""Scores of a sweep beyond `compare.experiment.fidelity`: how much of the prompt is in a picture, and LPIPS.
+"""Scores of a sweep beside those of every comparison: how much of the prompt is in a picture, and LPIPS.
 
-Both need networks that not every machine and not every model has. What is missing is said in a sentence.
+Both need networks that not every machine and not every model has: `Scorers.missing` names those.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
 
 from compare.models.load import LoadedPipeline
 from compare.models.vocabulary import Vocabulary
 from compare.study.classifier import Classifier, load_classifier
-from compare.study.perceptual import BACKBONE, Lpips, NoLpips
+
+BACKBONE = "alexnet-owt-7be5be79.pth"
+"""torchvision's name of its AlexNet weights, the network that the authors of LPIPS recommend for scoring."""
+FETCH = "python -c \"from torchvision.models import alexnet; alexnet(weights='DEFAULT')\""
 
 
-class Verdict(BaseModel):
-    """On one picture. None where it was not scored."""
+class NetworkScores(BaseModel):
+    """Of one picture. None if it was not scored."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,20 +39,20 @@ class Verdict(BaseModel):
 
 
 @dataclass(frozen=True)
-class Referee:
-    """The networks that there are for a model, on its device."""
+class Scorers:
+    """The networks that are available for a model, on its device."""
 
     vocabulary: Vocabulary | None
     classifier: Classifier | None
     classifier_id: str | None
     """Fingerprint of the classifier's file."""
-    perceptual: Lpips | None
+    lpips: Lpips | None
     missing: tuple[str, ...]
-    """A sentence for each that there is not."""
+    """A sentence for each network that is not available."""
 
     @classmethod
-    def of(cls, loaded: LoadedPipeline) -> Referee:
-        missing, classifier, classifier_id = [], None, None
+    def of(cls, loaded: LoadedPipeline) -> Scorers:
+        missing, classifier, classifier_id, lpips = [], None, None, None
         if loaded.classifier_file is None or loaded.vocabulary is None:
             missing.append(
                 "How much of the prompt is left is not scored: only the bundled model comes with a network "
@@ -56,18 +62,17 @@ class Referee:
             classifier = load_classifier(loaded.classifier_file).to(loaded.device)
             classifier_id = hashlib.sha256(loaded.classifier_file.read_bytes()).hexdigest()[:16]
         try:
-            perceptual = Lpips(loaded.device)
+            lpips = Lpips(loaded.device)
         except NoLpips as error:
-            perceptual = None
             missing.append(str(error))
-        return cls(loaded.vocabulary, classifier, classifier_id, perceptual, tuple(missing))
+        return cls(loaded.vocabulary, classifier, classifier_id, lpips, tuple(missing))
 
     @property
     def lpips_id(self) -> str | None:
-        return None if self.perceptual is None else BACKBONE
+        return None if self.lpips is None else BACKBONE
 
     @torch.no_grad()
-    def judge(self, prompt: str, picture: Image.Image, baseline: Image.Image) -> Verdict:
+    def score(self, prompt: str, picture: Image.Image, baseline: Image.Image) -> NetworkScores:
         """Both pictures have the same size, at least 64 px a side."""
         asked = shown = baseline_shown = lpips = None
         if self.classifier is not None:
@@ -77,6 +82,45 @@ class Referee:
                 len(names & {*reading.seen, reading.background})
                 for reading in map(self.classifier.read, (picture, baseline))
             )
-        if self.perceptual is not None:
-            lpips = self.perceptual.distance(picture, baseline)
-        return Verdict(asked=asked, shown=shown, baseline_shown=baseline_shown, lpips=lpips)
+        if self.lpips is not None:
+            lpips = self.lpips.distance(picture, baseline)
+        return NetworkScores(asked=asked, shown=shown, baseline_shown=baseline_shown, lpips=lpips)
+
+
+class NoLpips(RuntimeError):
+    """LPIPS is unavailable. `str(error)` says what is missing and how to get it."""
+
+
+class Lpips:
+    """LPIPS: the distance of two pictures in the features of a network (arXiv 1801.03924).
+
+    0 for equal pictures; about 0.1 for a difference that is seen at a second glance.
+
+    Raises:
+        NoLpips: torchvision or its weights are missing. Nothing is ever downloaded.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        try:
+            import torchvision  # noqa: F401
+        except (ImportError, RuntimeError) as error:  # RuntimeError: it was built for another PyTorch
+            raise NoLpips(
+                "LPIPS is not scored: it needs the torchvision that belongs to the installed torch "
+                f"({str(error).splitlines()[0]})."
+            ) from error
+        weights = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONE
+        if not weights.is_file():
+            raise NoLpips(f"LPIPS is not scored: {weights} is missing. Fetch it once: {FETCH}")
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+        self._metric: nn.Module = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(device)
+        self._device = device
+
+    def distance(self, image: Image.Image, other: Image.Image) -> float:
+        """Of two RGB pictures of the same size, at least 64 px a side."""
+        return self._metric(self._tensor(image), self._tensor(other)).item()
+
+    def _tensor(self, image: Image.Image) -> Tensor:
+        """(1, 3, height, width), 0 to 1."""
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).to(self._device)
+        return pixels.permute(2, 0, 1)[None].float() / 255

@@ -24,7 +24,7 @@ from compare.request import Request
 from compare.study.grid_variants import studied_methods
 from compare.study.row_folder import RowFolder
 from compare.study.rows import Row, keys_of, rows_of
-from compare.study.scorers import Referee
+from compare.study.scorers import Scorers
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,8 +41,9 @@ class StudyRequest(Request):
 
 
 class Sweep(BaseModel):
-    """What a sweep's TOML file holds. Lists are multiplied with each other; what is left out is the model's
-    own. Baseline runs in every comparison, whether it is named or not.
+    """What a sweep's TOML file holds: all combinations of its lists are run.
+
+    What is left out is the model's own. Baseline runs in every comparison, whether it is named or not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -64,7 +65,7 @@ class Sweep(BaseModel):
         """Read a TOML file.
 
         Raises:
-            InvalidRequest: where it cannot be read, with a sentence that says what is wrong.
+            InvalidRequest: it cannot be read, or is not a sweep.
         """
         try:
             return cls.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
@@ -79,11 +80,11 @@ class Sweep(BaseModel):
             raise InvalidRequest(f"{file}: {place}: {first['msg']}. A sweep has {known}.") from error
 
     def requests(self, loaded: LoadedPipeline) -> tuple[Request, ...]:
-        """All comparisons, checked against the model. Settings vary fastest: cut short, a sweep has all
-        settings for its first prompts.
+        """All comparisons, checked against the model. Settings vary fastest: a sweep that is stopped
+        has all settings for its first prompts.
 
         Raises:
-            InvalidRequest: where one of them cannot be run, before anything is.
+            InvalidRequest: one of them cannot be run on this model; before anything is run.
         """
         own = loaded.defaults
         methods = tuple(dict.fromkeys([BASELINE.id, *self.methods]))
@@ -126,13 +127,13 @@ def sweep(
     loaded: LoadedPipeline,
     requests: tuple[Request, ...],
     folder: RowFolder[Row],
-    referee: Referee,
+    scorers: Scorers,
     stop: threading.Event | None = None,
 ) -> Iterator[list[Row] | OutOfMemory]:
     """Run what the folder does not hold yet, and yield the new rows of each comparison once they are written.
 
-    What does not fit into memory yields the error in their place, and the rest goes on. Ends early where
-    `stop` is set: the comparison in flight leaves no rows.
+    What does not fit into memory yields the error in their place, and the rest goes on. Ends early if `stop`
+    is set: the comparison that is running leaves no rows.
     """
     for request in requests:
         if folder.holds(keys_of(request)):
@@ -143,6 +144,6 @@ def sweep(
                 if isinstance(event, Stopped):
                     return
                 if isinstance(event, Finished):
-                    yield folder.append(rows_of(event.comparison, referee))
+                    yield folder.append(rows_of(event.comparison, scorers))
         except OutOfMemory as error:
             yield error

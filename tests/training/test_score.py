@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from compare.models.load import LoadedPipeline, Source, loaded_pipeline
-from compare.statistics import Share
 from compare.study.row_folder import RowFolder
 from tests.helpers.tiny_models import sdxl_pipeline
 from training.artwork import THINGS
@@ -56,20 +55,6 @@ def test_a_killed_run_goes_on_without_doubling_a_row(loaded, classifier, asked, 
         assert len(list(draw_rows(loaded, classifier, SETTINGS, again, asked))) == 2
         assert timeless(again.rows) == timeless(whole.rows)
         assert list(draw_rows(loaded, classifier, SETTINGS, again, asked)) == []
-
-
-@pytest.mark.parametrize(
-    ("hits", "of", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_confidence_intervals_are_wilsons(hits, of, low, high) -> None:
-    # Newcombe 1998, Statistics in Medicine 17, 857, table I, method 3
-    assert Share(hits=hits, of=of).interval == pytest.approx((low, high), abs=5e-5)
-
-
-def test_nothing_counted_says_nothing() -> None:
-    assert Share(hits=0, of=0).interval == (0, 1)
-    assert str(Share(hits=0, of=0)) == "–"
 
 
 def test_a_prompt_is_followed_when_every_object_is_found() -> None:

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 import torch
 
 from compare.errors import InvalidRequest
-from compare.events import Finished
 from compare.experiment.flops import plan_summary
 from compare.experiment.worker import run
-from compare.methods import TODO, method_of
+from compare.methods import TODO
 from compare.request import Request
-from compare.study.grid_variants import GRID_VARIANTS, Moment, chosen_tokens, studied_methods
+from compare.study.grid_variants import GRID_VARIANTS, Moment, chosen_tokens, studied_method
 from compare.study.sweep import StudyRequest
+from tests.helpers.traces import traces_of_a_patch
 from todo_patch import ToDo
-from todo_patch.blocks import find_unet
+from todo_patch.blocks import self_attention
 from todo_patch.grid import offset_order
 
 STEPS = 4
@@ -25,23 +27,27 @@ def studied(**changes: object) -> StudyRequest:
 
 
 def kept(loaded, method: str, factor: int) -> dict[tuple[int, int], list[int]]:
-    """The indices that each patched block keeps at each step of a run, by (step, block)."""
-    seen = {}
+    """The indices of the tokens that each patched block keeps at each step of a run, by (step, block)."""
+    seen: dict[tuple[int, int], list[int]] = {}
+    blocks = [site.attn for site in self_attention(loaded.pipe.unet) if site.level == 0]
+    steps = count()
+
+    def look(attn: torch.nn.Module, args: tuple, kwargs: dict) -> None:
+        block = blocks.index(attn)
+        tokens, chosen = args[0][0], kwargs["encoder_hidden_states"][0]
+        step = next(steps) if block == 0 else max(step for step, _ in seen)
+        seen[step, block] = (chosen[:, None] == tokens).all(-1).int().argmax(1).tolist()
+
     request = studied(methods=(method,), factor=factor)
-    with method_of(method, studied_methods()).on(loaded.pipe, request) as pipe:
-        patch = find_unet(pipe)._todo_patch
-
-        def note(*_: object) -> None:
-            for number, block in enumerate(patch._blocks):
-                seen[patch.run.step, number] = block.attn._todo_site.index.tolist()
-
-        handle = pipe.unet.conv_in.register_forward_pre_hook(note)
+    with studied_method(method).on(loaded.pipe, request) as pipe:
+        handles = [attn.register_forward_pre_hook(look, with_kwargs=True) for attn in blocks]
         pipe("a fox", height=64, width=64, num_inference_steps=STEPS, output_type="latent")
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     return seen
 
 
-def test_a_page_request_knows_no_variant() -> None:
+def test_a_request_of_the_page_has_no_variants() -> None:
     with pytest.raises(InvalidRequest, match="'todo-random' is not one of them"):
         Request(prompt="a fox", width=64, height=64, steps=2, guidance_scale=4.0, methods=("todo-random",))
 
@@ -50,10 +56,9 @@ def test_a_page_request_knows_no_variant() -> None:
 def test_every_variant_runs_gives_another_picture_and_leaves_the_model(loaded, method) -> None:
     request = studied(methods=("baseline", "todo", method))
     *_, last = run(loaded, request)
-    assert isinstance(last, Finished)
-    todo, variant = (next(r for r in last.comparison.results if r.method == m) for m in ("todo", method))
+    todo, variant = (last.comparison.result(id) for id in ("todo", method))
     assert variant.image.tobytes() != todo.image.tobytes()
-    assert not hasattr(loaded.pipe.unet, "_todo_patch")
+    assert traces_of_a_patch(loaded.pipe) == []
 
 
 def test_by_step_all_blocks_agree_and_by_block_all_steps(loaded) -> None:
@@ -97,11 +102,11 @@ def test_the_plan_of_halves_is_the_mean_of_both(loaded) -> None:
     def after(factor: int) -> int:
         return plan_summary(loaded.pipe, TODO, studied(methods=("todo",), factor=factor), STEPS).flops_after
 
-    fine_early = method_of("todo-fine-early", studied_methods())
+    fine_early = studied_method("todo-fine-early")
     mixed = plan_summary(loaded.pipe, fine_early, studied(methods=(fine_early.id,), factor=3), STEPS)
     assert mixed.flops_after == (after(2) + after(4)) // 2
 
 
 def test_nothing_to_reduce_leaves_nothing_behind(loaded) -> None:
     with chosen_tokens(loaded.pipe, ToDo(factor=1), CHOICES["todo-random"]), torch.no_grad():
-        assert not hasattr(loaded.pipe.unet, "_todo_patch")
+        assert traces_of_a_patch(loaded.pipe) == []

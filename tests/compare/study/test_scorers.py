@@ -10,8 +10,7 @@ from PIL import Image
 
 from compare.models.load import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
-from compare.study.perceptual import BACKBONE, Lpips, NoLpips
-from compare.study.scorers import Referee, Verdict
+from compare.study.scorers import BACKBONE, Lpips, NetworkScores, NoLpips, Scorers
 
 CPU = torch.device("cpu")
 MINT, NAVY = (Image.new("RGB", (96, 96), colour) for colour in ((178, 232, 200), (34, 42, 86)))
@@ -20,17 +19,17 @@ MINT, NAVY = (Image.new("RGB", (96, 96), colour) for colour in ((178, 232, 200),
 def test_it_counts_what_the_prompt_names_and_the_pictures_show(loaded) -> None:
     vocabulary = Vocabulary.load(BUNDLED / "vocabulary.json")
     reads = replace(loaded, vocabulary=vocabulary, classifier_file=BUNDLED / CLASSIFIER)
-    verdict = Referee.of(reads).judge("a fox on mint", MINT, NAVY)
-    assert (verdict.asked, verdict.shown, verdict.baseline_shown) == (2, 1, 0)
+    scores = Scorers.of(reads).score("a fox on mint", MINT, NAVY)
+    assert (scores.asked, scores.shown, scores.baseline_shown) == (2, 1, 0)
 
 
-def test_what_cannot_be_scored_is_said(loaded, monkeypatch) -> None:
+def test_scores_that_are_unavailable_are_named(loaded, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    referee = Referee.of(loaded)
-    assert referee.judge("a fox on mint", MINT, NAVY) == Verdict()
-    assert len(referee.missing) == 2
-    assert referee.missing[0].startswith("How much of the prompt is left is not scored")
-    assert referee.missing[1].startswith("LPIPS is not scored: it needs the torchvision")
+    scorers = Scorers.of(loaded)
+    assert scorers.score("a fox on mint", MINT, NAVY) == NetworkScores()
+    prompt, lpips = scorers.missing
+    assert prompt.startswith("How much of the prompt is left is not scored")
+    assert lpips.startswith("LPIPS is not scored: it needs the torchvision")
 
 
 def test_lpips_without_weights_says_how_to_get_them_and_fetches_nothing(monkeypatch, tmp_path) -> None:
