@@ -42,7 +42,7 @@ class Method:
             user's own script. May raise `InvalidRequest`.
         enable: from a pipeline and a request to a context manager that has the method on the pipeline for the
             length of a `with` block, and leaves the pipeline as it was. For packages with their own enable
-            and disable; the FLOPs of such a method are not counted.
+            and disable; the FLOPs of such a method are not counted, unless `patch` says what they are.
         steps: the number of denoising steps, from the request's own number and the median seconds of the
             methods in `needs`. Such a method runs after the others. None: the request's own number.
         needs: ids of the methods that must run beside it.
