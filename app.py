@@ -50,10 +50,7 @@ from server.zero_gpu import runner
 
 EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
 LAST_WORDS = 2.0  # seconds that gradio has to pass on the last events
-DELETE_PICTURES = (
-    600,
-    3600,
-)  # seconds between two looks for old ones, and from which age on they are deleted
+DELETE_PICTURES = (600, 3600)  # seconds: how often old ones are deleted, and how old they are then
 LOG = logging.getLogger("app")
 
 # As PNG: webp, the default, loses pixels and the settings that are written into the file.
@@ -77,13 +74,12 @@ class Page:
         self.runs = Runs(runner(loaded), limits or Limits(), log_prompts)
         self.files = Pictures(get_upload_folder())
         self.compare = endpoint(self.runs, self.files, self._visitor)
-        self.first = Shown(
+        self.first_view = Shown(
             album=Album(self.files),
             request=example.request if example else None,
             comparison=example,
             whose="An example, made earlier by this code",
             unfinished="Nothing here yet.",
-            notes=example.notes if example else (),
         )
         with gr.Blocks(
             title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=DELETE_PICTURES
@@ -91,12 +87,12 @@ class Page:
             self._lay_out()
             self._connect()
             self._add_endpoint()
-        # It only keeps a crowd out: runs wait in their own queue, and say so.
+        # Gradio's queue lets them all start: runs wait in the queue of `server.runs`, and the page says so.
         self.blocks.queue(max_size=self.threads, default_concurrency_limit=16)
 
     @property
     def threads(self) -> int:
-        """How many handlers may run at once: one for each run in the queue, and others beside them."""
+        """How many handlers may run at once: one for each run in the queue, and the others."""
         return self.runs.limits.in_line + 40
 
     # Layout
@@ -115,12 +111,12 @@ class Page:
             said = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
         self.settings: dict[str, gr.components.Component] = {**prompts, **numbers, "methods": methods}
         """By the field of a `Request`."""
-        about = gr.HTML(self.first.about, elem_id="about")
+        about = gr.HTML(self.first_view.about, elem_id="about")
         with gr.Row(elem_classes="panes"):
-            panes = {method.id: _pane(method, self.first) for method in known_methods()}
+            panes = {method.id: _pane(method, self.first_view) for method in known_methods()}
         gr.HTML(render("reading_help"))
         with gr.Row(elem_classes="more"):
-            wipe, script = _wipe(self.first), _script(self.first)
+            wipe, script = _wipe(self.first_view), _script(self.first_view)
         self.view = View(session, compare, stop, said, about, panes, wipe, script)
 
     def _add_prompts(self) -> dict[str, gr.Textbox]:
@@ -174,7 +170,7 @@ class Page:
             self.compare_on_page,
             inputs=[view.session, *(settings[name] for name in SETTINGS)],
             outputs=view.components,
-            concurrency_limit=None,  # so that those who are too many hear so at once
+            concurrency_limit=None,  # a run that finds the queue full is refused at once
             **OF_THE_PAGE,
         )
         # A plain handler outside of gradio's queue: after `cancels=` the run would keep computing.
@@ -211,7 +207,7 @@ class Page:
                 for event in events:
                     yield run.on(event)
         except (InvalidRequest, RunFailed) as error:
-            yield {**view.show(session.shown or self.first), **view.end(message("error", str(error)))}
+            yield {**view.show(session.shown or self.first_view), **view.end(message("error", str(error)))}
         finally:
             session.stop = None
 
@@ -222,11 +218,11 @@ class Page:
         return gr.update(interactive=False)
 
     def show_wipe(self, session: Session, left: str, right: str) -> list[dict[str, Any]]:
-        shown = session.shown or self.first
+        shown = session.shown or self.first_view
         return [gr.update(**shown.picture(method)) for method in (left, right)]
 
     def show_script(self, session: Session, method: str) -> str:
-        return (session.shown or self.first).script(method)
+        return (session.shown or self.first_view).script(method)
 
     def _visitor(self, http: gr.Request) -> str:
         return visitor_of(http.client.host if http.client else None, http.headers, self.proxies)

@@ -56,7 +56,7 @@ class Album:
     """The files of one comparison's pictures, by name. Each picture is encoded once."""
 
     pictures: Pictures
-    _files: dict[str, str] = field(default_factory=dict)
+    _files: dict[str, str] = field(default_factory=dict, init=False)
 
     def file(self, name: str, image: Image.Image) -> str:
         """The path of a picture's file.

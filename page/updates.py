@@ -32,7 +32,7 @@ class Shown:
         whose: the visitor's own, or the example.
         state: how it stands, as long as there is no comparison.
         unfinished: what is said of a method without a result.
-        notes: what a reader of the numbers should know.
+        notes: what a reader of the numbers should know, as long as there is no comparison.
     """
 
     album: Album
@@ -196,18 +196,22 @@ class View:
             updates[pane.card] = shown.card(id)
         return updates
 
-    def end(self, message: str) -> Updates:
-        """Compare can be pressed again."""
+    def end(self, said: str) -> Updates:
+        """A message, as HTML, after which Compare can be pressed again."""
         return {
             self.compare_button: gr.update(interactive=True),
             self.stop_button: gr.update(interactive=False),
-            self.message: message,
+            self.message: said,
         }
 
 
 @dataclass(frozen=True)
 class RunUpdates:
-    """What one run changes, in the session and on the page."""
+    """What one run changes, in the session and on the page.
+
+    Args:
+        album: new, for the pictures of this run.
+    """
 
     view: View
     session: Session
@@ -218,7 +222,7 @@ class RunUpdates:
         view = self.view
         return {
             **view.show(self._shown()),
-            # Gradio forgets only those windows, once closed, whose session a handler has given back.
+            # Gradio deletes the session of a closed window only if a handler has returned it.
             view.session: self.session,
             view.compare_button: gr.update(interactive=False),
             view.stop_button: gr.update(interactive=True),
@@ -266,7 +270,6 @@ class RunUpdates:
             comparison=comparison,
             state="stopped before the first picture",
             unfinished="Stopped before it was done.",
-            notes=comparison.notes if comparison else (),
         )
         if comparison is not None:
             self.session.shown = shown
