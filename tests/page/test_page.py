@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageChops
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
-from app import Page, Session
-from compare import Stopped, Tick, methods
+from app import Page, Session, example_comparison
+from compare import LoadedPipeline, Stopped, Tick, methods
 from compare.methods import Method, Reduction
 from server.runs import BROKEN
 from tests.helpers.visitors import from_here, settings_of
@@ -47,6 +47,10 @@ def test_a_finished_run_is_the_sessions_and_frees_the_buttons(page: Page) -> Non
     assert session.stop is None
     assert last[page.view.compare_button]["interactive"]
     assert not last[page.view.stop_button]["interactive"]
+    assert [last[side]["value"] for side in (page.view.wipe.left, page.view.wipe.right)] == [
+        "baseline",
+        "todo",
+    ]
 
 
 def test_the_message_says_what_is_going_on(page: Page) -> None:
@@ -85,6 +89,17 @@ def test_what_only_the_model_refuses_brings_the_last_comparison_back(page: Page)
 def test_an_error_before_anything_was_shown_leaves_no_pane_waiting(page: Page) -> None:
     *_, last = asked(page, Session(), **ONLY_THE_MODEL_REFUSES)
     assert all("Nothing here yet" in card(page, last, method) for method in page.view.panes)
+
+
+def test_the_example_stays_until_there_is_a_comparison(loaded: LoadedPipeline) -> None:
+    example = example_comparison()
+    page, session = Page(loaded, example), Session()
+    *_, last = asked(page, session, **ONLY_THE_MODEL_REFUSES)
+    assert "An example" in last[page.view.about]
+    assert page.show_script(session, "todo") == last[page.view.script.code]
+    for update, method in zip(page.show_wipe(session, "todo", "tome"), ("todo", "tome"), strict=True):
+        assert update["value"] == picture(page, last, method)
+        assert same_picture(update["value"], example.result(method).image)
 
 
 def test_a_bug_is_logged_and_not_shown(page: Page, monkeypatch, caplog) -> None:
@@ -184,7 +199,9 @@ def package(monkeypatch) -> SomebodyElsesPackage:
     return package
 
 
-def test_a_method_of_somebody_elses_is_a_column_of_the_page(loaded, package: SomebodyElsesPackage) -> None:
+def test_a_method_of_somebody_elses_is_a_column_of_the_page(
+    loaded: LoadedPipeline, package: SomebodyElsesPackage
+) -> None:
     page, session = Page(loaded, example=None), Session()
     assert ("Else's", "elses") in page.settings["methods"].choices
     *_, last = asked(page, session, methods=["baseline", "elses"])
@@ -194,7 +211,7 @@ def test_a_method_of_somebody_elses_is_a_column_of_the_page(loaded, package: Som
     assert same_picture(last[pane.picture]["value"], session.shown.comparison.result("elses").image)
     assert "not counted" in last[pane.card]
     assert "PSNR" in last[pane.card]
-    assert ("Else's", "elses") in last[page.view.wipe.right]["choices"]
+    assert last[page.view.wipe.right]["value"] == "elses"
 
 
 def test_a_method_of_somebody_elses_is_in_the_answer_of_the_api(
