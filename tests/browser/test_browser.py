@@ -60,6 +60,8 @@ def test_the_first_view_is_an_example_with_the_numbers_of_its_report(page: Page)
     assert report["request"]["prompt"] in about
     assert {"baseline", "tome", "todo", "todo-rotating"} <= set(shown_methods(page))
     assert shown_methods(page) == [result["method"] for result in report["results"]]
+    running = page.locator(".running").inner_text()
+    assert all(name in running for name in ("Model", "Device", "Precision", "Attention"))
     for result in report["results"]:
         shown = numbers(page, result["method"])
         assert shown["seconds"] == f"{result['times']['seconds']:.2f} s"
@@ -88,7 +90,7 @@ def test_compare_fills_three_panes_with_pictures_and_numbers(page: Page) -> None
             assert re.fullmatch(r"[01]\.\d{4}", shown["SSIM"])
 
 
-def test_a_bar_counts_the_steps_and_a_preview_shows_the_work(page: Page) -> None:
+def test_a_bar_counts_the_steps_previews_show_the_work_and_stop_ends_it(page: Page) -> None:
     small(page, width=256, height=256, steps=100)
     page.click("#compare")
     page.locator("#pane-baseline img[alt^='Preview of Baseline after step']").wait_for()
@@ -98,13 +100,13 @@ def test_a_bar_counts_the_steps_and_a_preview_shows_the_work(page: Page) -> None
     expect(page.locator("#pane-todo")).to_contain_text("Waiting to start")
     page.click("#stop")
     message(page, "Stopped.")
+    expect(page.locator("#pane-todo")).to_contain_text("Stopped before it was done")
+    expect(page.locator("#stop")).to_be_disabled()
     assert page.locator("img[alt^='Preview']").count() == 0
-
-
-def test_what_is_running_is_written(page: Page) -> None:
-    running = page.locator(".running").inner_text()
-    for name in ("Model", "Device", "Precision", "Attention"):
-        assert name in running
+    assert page.locator("#steps input").input_value() == "100"
+    small(page)
+    compare(page)
+    assert numbers(page, "todo")["seconds"]
 
 
 def test_over_a_limit_of_the_server_it_is_said_and_what_was_typed_stays(page: Page) -> None:
@@ -155,20 +157,6 @@ def test_the_slider_wipes_between_any_two_results(page: Page) -> None:
     assert abs(float(slider.input_value()) - 75) < 3
 
 
-def test_stop_ends_the_run_and_the_next_one_works(page: Page) -> None:
-    small(page, width=256, height=256, steps=100)
-    page.click("#compare")
-    first_step(page)
-    page.click("#stop")
-    message(page, "Stopped.")
-    expect(page.locator("#pane-todo")).to_contain_text("Stopped before it was done")
-    expect(page.locator("#stop")).to_be_disabled()
-    assert page.locator("#steps input").input_value() == "100"
-    small(page)
-    compare(page)
-    assert numbers(page, "todo")["seconds"]
-
-
 NONSENSE = [
     ("prompt", "", {"prompt": ""}),
     ("prompt", "a" * 77_000, {"prompt": "a" * 77_000}),
@@ -196,9 +184,6 @@ def test_nonsense_gets_a_sentence_and_stays_as_it_was_typed(page: Page) -> None:
         assert box.input_value() == typed
         assert page.locator("#about").inner_text() == about
         box.fill(valid)
-
-
-def test_no_method_gets_a_sentence(page: Page) -> None:
     for label in ("Baseline", "ToMe", "ToDo"):
         page.get_by_label(label, exact=True).uncheck()
     page.click("#compare")
@@ -252,17 +237,15 @@ def test_pictures_and_report_can_be_taken_home(page: Page, tmp_path) -> None:
         assert numbers(page, result["method"])["seconds"] == f"{result['times']['seconds']:.2f} s"
 
 
-def test_an_example_prompt_is_a_click_away(page: Page) -> None:
+def test_an_example_prompt_and_a_new_seed_are_a_click_away(page: Page) -> None:
     button = page.locator("button.example").last
     button.click()
     expect(page.locator("#prompt textarea")).to_have_value(button.inner_text())
-
-
-def test_a_new_seed_is_a_click_away(page: Page) -> None:
-    before = page.locator("#seed input").input_value()
+    seed = page.locator("#seed input")
+    before = seed.input_value()
     page.click("#new-seed")
-    expect(page.locator("#seed input")).not_to_have_value(before)
-    assert 0 <= int(page.locator("#seed input").input_value()) < 2**32
+    expect(seed).not_to_have_value(before)
+    assert 0 <= int(seed.input_value()) < 2**32
 
 
 def test_two_windows_wait_for_each_other_and_keep_to_themselves(window) -> None:
