@@ -9,44 +9,33 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
-from PIL import Image
 from starlette.middleware import Middleware
 
 from compare import (
-    METHODS,
     Comparison,
-    Event,
-    Finished,
     InvalidRequest,
     LoadedPipeline,
-    MethodDone,
-    MethodStarted,
+    Method,
     ModelNotLoaded,
-    Request,
-    Result,
     RunFailed,
-    Started,
-    StepDone,
-    Stopped,
-    Waiting,
     load_comparison,
     load_pipeline,
-    method_of,
-    script_for,
 )
 from compare.experiment.device import environment
-from compare.request import SEEDS, SIZE_MULTIPLE
-from page import api as answer
-from page import html as cards
-from page.pictures import Pictures
+from compare.methods import known_methods
+from compare.request import SEEDS, SIZE_MULTIPLE, SIZES
+from page.api import SETTINGS, endpoint, named
+from page.html import message, render
+from page.pictures import Album, Pictures
+from page.theme import STYLE_SHEET, THEME
+from page.updates import Pane, RunUpdates, Script, Session, Shown, Updates, View, Wipe
 from server.health import Health
 from server.limits import Limits
 from server.log import log_as_json
@@ -54,38 +43,24 @@ from server.open_files import allow_as_many_as_the_system_does
 from server.options import Serving, add_options
 from server.process import told_to_end
 from server.request_filter import Guard
-from server.runs import Job, Runs, Stop
+from server.runs import Runs
 from server.scratch import scratch_folder
 from server.visitors import visitor_of
 from server.zero_gpu import runner
 
-ASSETS = Path(__file__).resolve().parent / "assets"
-LAST_WORDS = 2.0  # seconds in which gradio passes on what the last runs said
-KEPT = (600, 3600)  # seconds between two looks for old pictures, and how old they are then
+EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
+LAST_WORDS = 2.0  # seconds that gradio has to pass on the last events
+DELETE_PICTURES = (600, 3600)  # seconds: how often old ones are deleted, and how old they are then
 LOG = logging.getLogger("app")
 
-SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
-SYSTEM_FONTS_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
-ANNOUNCE = "element.setAttribute('aria-live', 'polite')"  # to those who listen to the page
-
-# As PNG, for webp, the default, loses pixels and the settings that are written into the file.
+# As PNG: webp, the default, loses pixels and the settings that are written into the file.
 PICTURE = {"format": "png", "interactive": False, "show_label": False, "container": False}
-
-Updates = dict[gr.blocks.Block, Any]
-
-
-@dataclass(eq=False)
-class Session:
-    """What belongs to one browser window."""
-
-    stop: Stop | None = None
-    """Ends its run; None while it has none."""
-    comparison: Comparison | None = None
-    """Its last result; None while it shows the example."""
+OF_THE_PAGE = {"api_visibility": "private", "show_progress": "hidden"}
+ANNOUNCE = "element.setAttribute('aria-live', 'polite')"  # screen readers read out what changes
 
 
 class Page:
-    """The components, and the handlers that change them. `blocks` is the app."""
+    """The app, as `blocks`, and its handlers."""
 
     def __init__(
         self,
@@ -95,507 +70,249 @@ class Page:
         proxies: int = 0,
         log_prompts: bool = False,
     ) -> None:
-        self.loaded, self.example, self.proxies = loaded, example, proxies
+        self.loaded, self.proxies = loaded, proxies
         self.runs = Runs(runner(loaded), limits or Limits(), log_prompts)
         self.files = Pictures(get_upload_folder())
+        self.compare = endpoint(self.runs, self.files, self._visitor)
+        self.first_view = Shown(
+            album=Album(self.files),
+            request=example.request if example else None,
+            comparison=example,
+            whose="An example, made earlier by this code",
+            unfinished="Nothing here yet.",
+        )
         with gr.Blocks(
-            title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=KEPT
+            title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=DELETE_PICTURES
         ) as self.blocks:
-            self.session = gr.State(Session())
-            gr.HTML(cards.heading(loaded, environment(loaded.device)))
-            self._add_controls()
-            self._add_results()
-            self._add_wipe_and_script()
+            self._lay_out()
             self._connect()
-            self._add_api()
-        # Only to keep a crowd out: runs wait for their turn in `run`, which says so while they do.
+            self._add_endpoint()
+        # Gradio's queue lets them all start: runs wait in the queue of `server.runs`, and the page says so.
         self.blocks.queue(max_size=self.threads, default_concurrency_limit=16)
 
     @property
     def threads(self) -> int:
-        """How many handlers may run at once: each run in line holds one, and there are others beside them."""
+        """How many handlers may run at once: one for each run in the queue, and the others."""
         return self.runs.limits.in_line + 40
 
-    # What there is
+    # Layout
 
-    def _add_controls(self) -> None:
-        defaults, examples = self.loaded.defaults, self.loaded.examples
+    def _lay_out(self) -> None:
+        session = gr.State(Session())
+        gr.HTML(render("heading", loaded=self.loaded, environment=environment(self.loaded.device)))
         with gr.Column(elem_classes="controls"):
-            with gr.Row():
-                self.prompt = gr.Textbox(
-                    examples[0], label="Prompt", max_lines=4, scale=3, elem_id="prompt", min_width=280
-                )
-                self.negative_prompt = gr.Textbox(
-                    "",
-                    label="Negative prompt",
-                    max_lines=4,
-                    scale=2,
-                    elem_id="negative-prompt",
-                    min_width=200,
-                )
-            with gr.Row(elem_classes="examples"):
-                self.examples = [
-                    gr.Button(prompt, size="sm", min_width=0, elem_classes="example") for prompt in examples
-                ]
-            if self.loaded.vocabulary:
-                gr.HTML(cards.vocabulary(self.loaded.vocabulary))
-            # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
-            with gr.Row(elem_classes="numbers"):
-                self.width = gr.Number(defaults.width, label="Width", step=64, elem_id="width", min_width=80)
-                self.height = gr.Number(
-                    defaults.height, label="Height", step=64, elem_id="height", min_width=80
-                )
-                self.factor = gr.Number(2, label="Factor", elem_id="factor", min_width=80)
-                self.steps = gr.Number(defaults.steps, label="Steps", elem_id="steps", min_width=80)
-                self.guidance_scale = gr.Number(
-                    defaults.guidance_scale, label="Guidance", step=0.5, elem_id="guidance", min_width=80
-                )
-                self.repeats = gr.Number(1, label="Repeats", elem_id="repeats", min_width=80)
-                self.seed = gr.Number(0, label="Seed", elem_id="seed", min_width=120)
-                self.new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
-            gr.HTML(cards.settings_help(self.runs.limits))
+            prompts = self._add_prompts()
+            numbers = self._add_numbers()
+            gr.HTML(render("settings_help", sizes=SIZES, multiple=SIZE_MULTIPLE, limits=self.runs.limits))
             with gr.Row(elem_classes="go"):
-                self.methods = gr.CheckboxGroup(
-                    [(method.label, method.id) for method in METHODS],
-                    value=[method.id for method in METHODS if method.preselected],
-                    label="Methods",
-                    elem_id="methods",
-                    scale=4,
-                    min_width=280,
-                )
-                self.compare_button = gr.Button(
-                    "Compare", variant="primary", elem_id="compare", min_width=120
-                )
-                self.stop_button = gr.Button("Stop", interactive=False, elem_id="stop", min_width=120)
-            self.message = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
-
-    def _add_results(self) -> None:
-        shown = self.example
-        self.about = gr.HTML(cards.about_example(shown) if shown else cards.about_nothing(), elem_id="about")
-        self.panes: dict[str, gr.Column] = {}
-        self.pictures: dict[str, gr.Image] = {}
-        self.cards: dict[str, gr.HTML] = {}
+                methods = _methods()
+                compare = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
+                stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=120)
+            said = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
+        self.settings: dict[str, gr.components.Component] = {**prompts, **numbers, "methods": methods}
+        """By the field of a `Request`."""
+        about = gr.HTML(self.first_view.about, elem_id="about")
         with gr.Row(elem_classes="panes"):
-            for method in METHODS:
-                result = shown.result(method.id) if shown else None
-                self.panes[method.id] = gr.Column(
-                    visible=bool(result) if shown else method.preselected,
-                    elem_classes="pane",
-                    elem_id=f"pane-{method.id}",
-                    min_width=0,
-                )
-                with self.panes[method.id]:
-                    gr.HTML(cards.pane_heading(method))
-                    self.pictures[method.id] = gr.Image(
-                        **self._picture_of(shown, method.id),
-                        **PICTURE,
-                        buttons=["download", "fullscreen"],
-                        elem_classes="picture",
-                    )
-                    self.cards[method.id] = gr.HTML(
-                        cards.result_card(result) if result else cards.quiet_card("Nothing here yet.")
-                    )
-        gr.HTML(cards.reading_help())
-
-    def _add_wipe_and_script(self) -> None:
-        shown = _Shown.of(self.example)
-        wipe = [self._picture_of(self.example, method) for method in shown.pair]
+            panes = {method.id: _pane(method, self.first_view) for method in known_methods()}
+        gr.HTML(render("reading_help"))
         with gr.Row(elem_classes="more"):
-            self.wipe_column = gr.Column(visible=len(shown.choices) > 1, min_width=320, elem_id="wipe-column")
-            with self.wipe_column:
-                gr.HTML("<h2>Wipe between two</h2>")
-                with gr.Row():
-                    self.left, self.right = (
-                        gr.Dropdown(
-                            shown.choices, value=value, label=label, elem_id=label.lower(), min_width=120
-                        )
-                        for label, value in zip(("Left", "Right"), shown.pair, strict=True)
-                    )
-                with gr.Row(elem_id="wipe"):
-                    # gr.ImageSlider has no keyboard and no alt text, and zooms where the page should scroll.
-                    self.left_picture, self.right_picture = (
-                        gr.Image(**picture, **PICTURE, buttons=[], elem_classes=side)
-                        for picture, side in zip(wipe, ("left-side", "right-side"), strict=True)
-                    )
-                    gr.HTML(cards.wipe_slider())
-            self.script_column = gr.Column(
-                visible=bool(shown.choices), min_width=320, elem_id="script-column"
-            )
-            with self.script_column:
-                gr.HTML("<h2>The same from your own script</h2>")
-                self.script_method = gr.Dropdown(
-                    shown.choices, value=shown.pair[1], label="Method", elem_id="script-method", min_width=120
-                )
-                self.script = gr.Code(
-                    _script(self.example, shown.pair[1]),
-                    language="python",
-                    interactive=False,
-                    show_label=False,
-                    show_line_numbers=False,
-                    elem_id="script",
-                )
-                self.report = gr.HTML(
-                    cards.report_link(self.example) if self.example else "", elem_id="report"
-                )
+            wipe, script = _wipe(self.first_view), _script(self.first_view)
+        self.view = View(session, compare, stop, said, about, panes, wipe, script)
 
-    # What happens
+    def _add_prompts(self) -> dict[str, gr.Textbox]:
+        examples = self.loaded.examples
+        with gr.Row():
+            prompt = gr.Textbox(
+                examples[0], label="Prompt", max_lines=4, scale=3, elem_id="prompt", min_width=280
+            )
+            negative_prompt = gr.Textbox(
+                "", label="Negative prompt", max_lines=4, scale=2, elem_id="negative-prompt", min_width=200
+            )
+        with gr.Row(elem_classes="examples"):
+            self.examples = [
+                gr.Button(example, size="sm", min_width=0, elem_classes="example") for example in examples
+            ]
+        if self.loaded.vocabulary:
+            gr.HTML(render("vocabulary", seen=self.loaded.vocabulary))
+        return {"prompt": prompt, "negative_prompt": negative_prompt}
+
+    def _add_numbers(self) -> dict[str, gr.Number]:
+        defaults = self.loaded.defaults
+        # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
+        with gr.Row(elem_classes="numbers"):
+            numbers = {
+                "width": gr.Number(defaults.width, label="Width", step=64, elem_id="width", min_width=80),
+                "height": gr.Number(defaults.height, label="Height", step=64, elem_id="height", min_width=80),
+                "factor": gr.Number(2, label="Factor", elem_id="factor", min_width=80),
+                "steps": gr.Number(defaults.steps, label="Steps", elem_id="steps", min_width=80),
+                "guidance_scale": gr.Number(
+                    defaults.guidance_scale, label="Guidance", step=0.5, elem_id="guidance", min_width=80
+                ),
+                "repeats": gr.Number(1, label="Repeats", elem_id="repeats", min_width=80),
+                "seed": gr.Number(0, label="Seed", elem_id="seed", min_width=120),
+            }
+            self.new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
+        return numbers
+
+    # Events
 
     def _connect(self) -> None:
-        own = {"api_visibility": "private", "show_progress": "hidden"}
-        for button, prompt in zip(self.examples, self.loaded.examples, strict=True):
-            button.click(lambda prompt=prompt: prompt, outputs=self.prompt, queue=False, **own)
-        self.new_seed.click(lambda: random.randint(*SEEDS), outputs=self.seed, queue=False, **own)
+        settings, view = self.settings, self.view
+        for button in self.examples:
+            button.click(
+                lambda prompt=button.value: prompt, None, settings["prompt"], queue=False, **OF_THE_PAGE
+            )
+        self.new_seed.click(
+            lambda: random.randint(*SEEDS), None, settings["seed"], queue=False, **OF_THE_PAGE
+        )
         gr.on(
-            [self.compare_button.click, self.prompt.submit, self.negative_prompt.submit],
+            [view.compare_button.click, settings["prompt"].submit, settings["negative_prompt"].submit],
             self.compare_on_page,
-            inputs=[self.session, self.prompt, *self._settings],
-            outputs=self._changing,
-            concurrency_limit=None,  # those who are too many are told so, and at once
-            **own,
+            inputs=[view.session, *(settings[name] for name in SETTINGS)],
+            outputs=view.components,
+            concurrency_limit=None,  # a run that finds the queue full is refused at once
+            **OF_THE_PAGE,
         )
-        # A plain handler beside the queue: what `cancels=` leaves behind keeps computing.
-        self.stop_button.click(self.stop, self.session, self.stop_button, queue=False, **own)
+        # A plain handler outside of gradio's queue: after `cancels=` the run would keep computing.
+        view.stop_button.click(self.stop, view.session, view.stop_button, queue=False, **OF_THE_PAGE)
         gr.on(
-            [self.left.input, self.right.input],
+            [view.wipe.left.input, view.wipe.right.input],
             self.show_wipe,
-            inputs=[self.session, self.left, self.right],
-            outputs=[self.left_picture, self.right_picture],
+            inputs=[view.session, view.wipe.left, view.wipe.right],
+            outputs=[view.wipe.left_picture, view.wipe.right_picture],
             trigger_mode="always_last",
-            **own,
+            **OF_THE_PAGE,
         )
-        self.script_method.input(
+        view.script.method.input(
             self.show_script,
-            [self.session, self.script_method],
-            self.script,
+            inputs=[view.session, view.script.method],
+            outputs=view.script.code,
             trigger_mode="always_last",
-            **own,
+            **OF_THE_PAGE,
         )
 
-    @property
-    def _settings(self) -> list[gr.components.Component]:
-        """What can be set beside the prompt, in the order of the API."""
-        return [
-            self.negative_prompt, self.width, self.height, self.steps, self.guidance_scale, self.seed,
-            self.factor, self.methods, self.repeats,
-        ]  # fmt: skip
-
-    @property
-    def _changing(self) -> list[gr.blocks.Block]:
-        """What a run changes: not one of the settings, so that the page keeps what was typed."""
-        return [
-            self.session, self.compare_button, self.stop_button, self.message, self.about, self.report,
-            *self.panes.values(), *self.pictures.values(), *self.cards.values(),
-            self.wipe_column, self.left, self.right, self.left_picture, self.right_picture,
-            self.script_column, self.script_method, self.script,
-        ]  # fmt: skip
-
-    def compare_on_page(
-        self, session: Session, http: gr.Request, prompt: str, *settings: object
-    ) -> Iterator[Updates]:
-        """Compare. Gradio may leave a generator hanging at any `yield`: this holds nothing others need."""
+    def compare_on_page(self, session: Session, http: gr.Request, *settings: object) -> Iterator[Updates]:
+        """Compare. Gradio may never resume it after a `yield`: it holds nothing that others need."""
+        view = self.view
         try:
-            job = self.runs.accept(_named(prompt, *settings), self._visitor(http), "page")
+            job = self.runs.accept(named(settings), self._visitor(http), "page")
         except InvalidRequest as error:
-            yield {self.message: cards.error(str(error))}
+            yield {view.message: message("error", str(error))}
             return
         session.stop = job.stop
-        yield self._begin(job.request)
+        run = RunUpdates(view, session, job, Album(self.files))
         try:
+            yield run.begin()
             with self.runs.events(job) as events:
                 for event in events:
-                    yield self._on_event(session, job, event)
+                    yield run.on(event)
         except (InvalidRequest, RunFailed) as error:
-            yield self._give_up(session, str(error))
+            yield {**view.show(session.shown or self.first_view), **view.end(message("error", str(error)))}
+        finally:
+            session.stop = None
+
+    def stop(self, session: Session) -> Updates:
+        """End the run of this window at its next step. The run itself says when it has ended."""
+        if session.stop is not None:
+            session.stop.ask()
+        return gr.update(interactive=False)
+
+    def show_wipe(self, session: Session, left: str, right: str) -> list[dict[str, Any]]:
+        shown = session.shown or self.first_view
+        return [gr.update(**shown.picture(method)) for method in (left, right)]
+
+    def show_script(self, session: Session, method: str) -> str:
+        return (session.shown or self.first_view).script(method)
 
     def _visitor(self, http: gr.Request) -> str:
         return visitor_of(http.client.host if http.client else None, http.headers, self.proxies)
 
-    def stop(self, session: Session) -> Updates:
-        """End the run of this window at its next step. That it ended is for the run itself to say."""
-        if (stop := session.stop) is not None:
-            stop.ask()
-        return gr.update(interactive=False)
-
-    def _begin(self, request: Request) -> Updates:
-        updates: Updates = {
-            self.compare_button: gr.update(interactive=False),
-            self.stop_button: gr.update(interactive=True),
-            self.message: cards.progress("Starting."),
-            self.about: cards.about_run(request),
-            self.wipe_column: gr.update(visible=False),
-            self.script_column: gr.update(visible=False),
-        }
-        for method in self.panes:
-            updates[self.panes[method]] = gr.update(visible=method in request.methods)
-            updates[self.pictures[method]] = self._nothing_yet(request)
-            updates[self.cards[method]] = cards.quiet_card("Waiting for its turn.")
-        return updates
-
-    def _on_event(self, session: Session, job: Job, event: Event) -> Updates:
-        """What an event of a run changes, in the session and on the page."""
-        updates = self._on(event, job.request, job.stop.because or "Stopped.")
-        if isinstance(event, (Finished, Stopped)):
-            session.stop = None
-            session.comparison = event.comparison or session.comparison
-        return {self.session: session, **updates}
-
-    def _on(self, event: Event, request: Request, why_stopped: str) -> Updates:
-        match event:
-            case Waiting(seconds=seconds):
-                return {
-                    self.message: cards.progress(
-                        f"Another comparison is running; this one is in line ({seconds:.0f} s)."
-                    )
-                }
-            case Started(notes=notes):
-                return {
-                    self.message: cards.progress("Warming up: a step and a decoding that are not timed."),
-                    self.about: cards.about_run(request, notes),
-                }
-            case MethodStarted(method=method, steps=steps):
-                return {
-                    self.message: cards.progress(f"{method_of(method).label} is running."),
-                    self.cards[method]: cards.progress_card(method_of(method), 0, steps, 0),
-                }
-            case StepDone(method=method, step=step, steps=steps, seconds=seconds, preview=preview):
-                updates = {self.cards[method]: cards.progress_card(method_of(method), step, steps, seconds)}
-                if preview is not None:
-                    updates[self.pictures[method]] = gr.update(
-                        value=self.files.save(preview, method),
-                        alt_text=f"Preview of {method_of(method).label} after step {step}",
-                    )
-                return updates
-            case MethodDone(result=result):
-                return self._result(result, request)
-            case Finished(comparison=comparison):
-                return {**self._free("Done."), **self._show(comparison, cards.about_own(comparison))}
-            case Stopped(comparison=None):
-                return {
-                    **self._free(why_stopped),
-                    self.about: cards.about_stopped(request),
-                    **self._unfinished(request, done=()),
-                }
-            case Stopped(comparison=comparison):
-                return {**self._free(why_stopped), **self._show(comparison, cards.about_own(comparison))}
-        return {}
-
-    def _result(self, result: Result, request: Request) -> Updates:
-        return {
-            self.pictures[result.method]: gr.update(**self._picture(result, request)),
-            self.cards[result.method]: cards.result_card(result),
-        }
-
-    def _unfinished(self, request: Request, done: Iterable[str]) -> Updates:
-        """The panes of the methods that a run was stopped before."""
-        updates: Updates = {}
-        for method in set(request.methods).difference(done):
-            updates[self.cards[method]] = cards.quiet_card("Stopped before it was done.")
-            updates[self.pictures[method]] = self._nothing_yet(request)
-        return updates
-
-    def _picture(self, result: Result, request: Request) -> dict[str, Any]:
-        return {
-            "value": self.files.save(result.image, result.method),
-            "alt_text": f"{result.label}: {request.prompt}",
-        }
-
-    def _picture_of(self, comparison: Comparison | None, method: str | None) -> dict[str, Any]:
-        result = comparison.result(method) if comparison and method else None
-        return self._picture(result, comparison.request) if result else {"value": None, "alt_text": None}
-
-    def _nothing_yet(self, request: Request) -> dict[str, Any]:
-        """Holds the place of a picture, of the same shape, so that the page does not jump."""
-        shape = Image.new("RGBA", (request.width // SIZE_MULTIPLE, request.height // SIZE_MULTIPLE))
-        return gr.update(value=self.files.save(shape, "nothing"), alt_text="")
-
-    def _free(self, sentence: str) -> Updates:
-        return {
-            self.compare_button: gr.update(interactive=True),
-            self.stop_button: gr.update(interactive=False),
-            self.message: cards.progress(sentence),
-        }
-
-    def _show(self, comparison: Comparison, about: str) -> Updates:
-        """The end of a run: its numbers, and all that can be done with it. Its pictures are there already."""
-        shown = _Shown.of(comparison)
-        updates: Updates = {
-            self.about: about,
-            self.report: cards.report_link(comparison),
-            self.wipe_column: gr.update(visible=len(shown.choices) > 1),
-            self.left: gr.update(choices=shown.choices, value=shown.pair[0]),
-            self.right: gr.update(choices=shown.choices, value=shown.pair[1]),
-            self.left_picture: gr.update(**self._picture_of(comparison, shown.pair[0])),
-            self.right_picture: gr.update(**self._picture_of(comparison, shown.pair[1])),
-            self.script_column: gr.update(visible=True),
-            self.script_method: gr.update(choices=shown.choices, value=shown.pair[1]),
-            self.script: _script(comparison, shown.pair[1]),
-        }
-        for result in comparison.results:
-            updates[self.cards[result.method]] = cards.result_card(result)
-        done = [result.method for result in comparison.results]
-        return updates | self._unfinished(comparison.request, done)
-
-    def _show_again(self, comparison: Comparison, about: str) -> Updates:
-        """A comparison whose panes something else has taken since."""
-        updates = self._show(comparison, about)
-        for method, pane in self.panes.items():
-            updates[pane] = gr.update(visible=method in comparison.request.methods)
-        for result in comparison.results:
-            updates |= self._result(result, comparison.request)
-        return updates
-
-    def _give_up(self, session: Session, sentence: str) -> Updates:
-        """After an error: the last comparison again, and the sentence."""
-        session.stop = None
-        updates = {self.session: session, **self._free(""), self.message: cards.error(sentence)}
-        if session.comparison:
-            return updates | self._show_again(session.comparison, cards.about_own(session.comparison))
-        if self.example:
-            return updates | self._show_again(self.example, cards.about_example(self.example))
-        updates[self.about] = cards.about_nothing()
-        for card in self.cards.values():
-            updates[card] = cards.quiet_card("Nothing here yet.")
-        return updates
-
-    def show_wipe(self, session: Session, left: str, right: str) -> list[dict[str, Any]]:
-        shown = session.comparison or self.example
-        return [gr.update(**self._picture_of(shown, method)) for method in (left, right)]
-
-    def show_script(self, session: Session, method: str) -> str:
-        return _script(session.comparison or self.example, method)
-
     # The API
 
-    def _add_api(self) -> None:
+    def _add_endpoint(self) -> None:
         with gr.Row(visible=False):
             prompt = gr.Textbox(label="Prompt")  # the page's own has a default, and here it is required
             gallery = gr.Gallery(label="Pictures", format="png")
             report = gr.JSON(label="Report")
+            inputs = {**self.settings, "prompt": prompt}
             gr.Button().click(
-                self.compare,  # the name of the MCP tool
-                inputs=[prompt, *self._settings],
+                self.compare,
+                inputs=[inputs[name] for name in SETTINGS],
                 outputs=[gallery, report],
                 api_name="compare",
                 preprocess=False,  # it would answer nonsense with its own exceptions; `Request` checks all
                 concurrency_limit=None,
             )
 
-    def compare(
-        self,
-        prompt: str,
-        negative_prompt: str,
-        width: int,
-        height: int,
-        steps: int,
-        guidance_scale: float,
-        seed: int,
-        factor: int,
-        methods: list[str],
-        repeats: int,
-        http: gr.Request,
-    ) -> Iterator[tuple[Any, Any]]:
-        """Make the same picture with the unchanged model, ToMe and ToDo, and compare time and fidelity.
 
-        Args:
-            prompt: What to draw.
-            negative_prompt: What to keep away from; empty for none.
-            width: Pixels, a multiple of 8.
-            height: Pixels, a multiple of 8.
-            steps: Denoising steps.
-            guidance_scale: Classifier-free guidance; 1 and below switch it off.
-            seed: Of the starting noise, which is the same for every method.
-            factor: Of downsampling: 2 keeps a quarter of the keys and values. ToMe gets the equal reduction.
-            methods: Some of baseline, tome, todo, todo-rotating and fewer-steps.
-            repeats: How often each method is timed; above 1 they take turns, and the median counts.
-
-        Returns:
-            The pictures.
-            The report, with a list "results": method, seconds, speedup, psnr, ssim, and more.
-        """
-        try:
-            settings = (
-                prompt, negative_prompt, width, height, steps, guidance_scale, seed, factor, methods, repeats,
-            )  # fmt: skip
-            job = self.runs.accept(_named(*settings), self._visitor(http), "api")
-            with self.runs.events(job) as events:
-                for event in events:
-                    yield self._api_answer(event)
-        except (InvalidRequest, RunFailed) as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        if job.stop.because:  # nobody but the server stops these
-            raise gr.Error(job.stop.because, print_exception=False)
-
-    def _api_answer(self, event: Event) -> tuple[Any, Any]:
-        if isinstance(event, Finished):
-            return answer.gallery(event.comparison, self.files), answer.report(event.comparison)
-        return gr.skip(), gr.skip()  # where a client that has gone away is noticed
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """What can be chosen of a comparison."""
-
-    choices: list[tuple[str, str]]
-    """Label and id of the methods that have a result."""
-    pair: tuple[str | None, str | None]
-    """Two of them, to begin with."""
-
-    @classmethod
-    def of(cls, comparison: Comparison | None) -> _Shown:
-        done = [result.method for result in comparison.results] if comparison else []
-        first = done[0] if done else None
-        other = "todo" if "todo" in done else done[-1] if done else None
-        return cls(
-            choices=[(result.label, result.method) for result in comparison.results] if comparison else [],
-            pair=(first, other),
-        )
-
-
-def _named(*values: object) -> dict[str, object]:
-    """Settings by the name of their field."""
-    names = (
-        "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "seed", "factor",
-        "methods", "repeats",
-    )  # fmt: skip
-    return dict(zip(names, values, strict=True))
-
-
-def _script(comparison: Comparison | None, method: str | None) -> str:
-    result = comparison.result(method) if comparison and method else None
-    if result is None:
-        return ""
-    return script_for(comparison.request, method, comparison.model, steps=result.steps)
-
-
-def _example() -> Comparison | None:
-    """The comparison of the first view, or None where it is missing or cannot be read."""
-    try:
-        return load_comparison(ASSETS / "example")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        LOG.warning("The example in %s is not shown: %s", ASSETS / "example", error)
-        return None
-
-
-def _theme() -> gr.Theme:
-    """Calm, and with fonts that the visitor's own system has: none is fetched."""
-    return gr.themes.Base(
-        primary_hue="teal", neutral_hue="zinc", font=SYSTEM_FONTS, font_mono=SYSTEM_FONTS_MONO
-    ).set(
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_400",
-        block_border_width="0px",
-        block_background_fill="transparent",
-        block_background_fill_dark="transparent",
-        block_label_text_color="*neutral_700",
-        block_title_text_color="*neutral_700",
-        block_title_text_color_dark="*neutral_300",
-        input_border_width="1px",
-        input_background_fill="white",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_600",
+def _methods() -> gr.CheckboxGroup:
+    return gr.CheckboxGroup(
+        [(method.label, method.id) for method in known_methods()],
+        value=[method.id for method in known_methods() if method.preselected],
+        label="Methods",
+        elem_id="methods",
+        scale=4,
+        min_width=280,
     )
+
+
+def _pane(method: Method, shown: Shown) -> Pane:
+    with gr.Column(
+        visible=shown.has_pane(method), elem_classes="pane", elem_id=f"pane-{method.id}", min_width=0
+    ) as column:
+        gr.HTML(render("method", method=method))
+        picture = gr.Image(
+            **shown.picture(method.id), **PICTURE, buttons=["download", "fullscreen"], elem_classes="picture"
+        )
+        card = gr.HTML(shown.card(method.id))
+    return Pane(column, picture, card)
+
+
+def _wipe(shown: Shown) -> Wipe:
+    left, right = shown.pair
+    with gr.Column(visible=len(shown.results) > 1, min_width=320, elem_id="wipe-column") as column:
+        gr.HTML("<h2>Wipe between two</h2>")
+        with gr.Row():
+            choices = [
+                gr.Dropdown(shown.choices, value=value, label=label, elem_id=label.lower(), min_width=120)
+                for value, label in ((left, "Left"), (right, "Right"))
+            ]
+        with gr.Row(elem_id="wipe"):
+            # gr.ImageSlider has no keyboard and no alt text, and zooms where the page should scroll.
+            pictures = [
+                gr.Image(**shown.picture(method), **PICTURE, buttons=[], elem_classes=side)
+                for method, side in ((left, "left-side"), (right, "right-side"))
+            ]
+            gr.HTML(render("wipe"))
+    return Wipe(column, *choices, *pictures)
+
+
+def _script(shown: Shown) -> Script:
+    _, method = shown.pair
+    with gr.Column(visible=bool(shown.results), min_width=320, elem_id="script-column") as column:
+        gr.HTML("<h2>The same from your own script</h2>")
+        choice = gr.Dropdown(
+            shown.choices, value=method, label="Method", elem_id="script-method", min_width=120
+        )
+        code = gr.Code(
+            shown.script(method),
+            language="python",
+            interactive=False,
+            show_label=False,
+            show_line_numbers=False,
+            elem_id="script",
+        )
+        report = gr.HTML(shown.report, elem_id="report")
+    return Script(column, choice, code, report)
+
+
+def example_comparison() -> Comparison | None:
+    """The comparison of the first view, or None if it is missing or cannot be read."""
+    try:
+        return load_comparison(EXAMPLE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        LOG.warning("The example in %s is not shown: %s", EXAMPLE, error)
+        return None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -652,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(loaded: LoadedPipeline, serving: Serving, folder: Path, options: argparse.Namespace) -> int:
-    page = Page(loaded, _example(), serving.limits, serving.proxies, serving.log_prompts)
+    page = Page(loaded, example_comparison(), serving.limits, serving.proxies, serving.log_prompts)
     blocks = page.blocks
     # A public link has a name that nobody knows before.
     guard = Middleware(
@@ -668,8 +385,8 @@ def _serve(loaded: LoadedPipeline, serving: Serving, folder: Path, options: argp
                 server_port=options.port,
                 share=options.share,
                 mcp_server=True,
-                theme=_theme(),
-                css_paths=ASSETS / "page.css",
+                theme=THEME,
+                css_paths=STYLE_SHEET,
                 footer_links=["api"],
                 run_history=False,
                 ssr_mode=False,

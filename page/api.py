@@ -1,16 +1,84 @@
-"""What the API answers: a gallery and a report whose `results` are flat."""
+"""The endpoint `/compare`, which is also a tool for language models (MCP), and what it answers."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
+import gradio as gr
+
+from compare.errors import InvalidRequest, RunFailed
+from compare.events import Finished
+from compare.methods import known_methods
 from compare.report import Comparison, Result
+from compare.request import Request
 from page.pictures import Pictures
+from server.runs import Runs
+
+SETTINGS = tuple(field.name for field in fields(Request))
+"""The parameters, in their order; those of the page's own handler too."""
+
+DESCRIPTION = """Make the same picture with the unchanged model, ToMe and ToDo, and compare time and fidelity.
+
+Args:
+    prompt: What to draw.
+    negative_prompt: What to keep away from; empty for none.
+    width: Pixels, a multiple of 8.
+    height: Pixels, a multiple of 8.
+    steps: Denoising steps.
+    guidance_scale: Classifier-free guidance; 1 and below switch it off.
+    seed: Of the starting noise, which is the same for every method.
+    factor: Of downsampling: 2 keeps a quarter of the keys and values. ToMe gets the equal reduction.
+    methods: Some of {methods}.
+    repeats: How often each method is timed; above 1 they take turns, and the median counts.
+
+Returns:
+    The pictures.
+    The report, with a list "results": method, seconds, speedup, psnr, ssim, and more.
+"""
 
 
-def gallery(comparison: Comparison, files: Pictures) -> list[tuple[str, str]]:
+def named(settings: Sequence[object]) -> dict[str, object]:
+    """The values of `SETTINGS`, in their order, by name."""
+    return dict(zip(SETTINGS, settings, strict=True))
+
+
+def endpoint(
+    runs: Runs, pictures: Pictures, visitor_of: Callable[[gr.Request], str]
+) -> Callable[..., Iterator[tuple[Any, Any]]]:
+    """The function of the endpoint. Gradio reads parameters and descriptions from it, as does MCP its name.
+
+    Args:
+        visitor_of: from an HTTP request to the visitor that it counts for.
+    """
+
+    def compare(http: gr.Request, *settings: object) -> Iterator[tuple[Any, Any]]:
+        try:
+            job = runs.accept(named(settings), visitor_of(http), "api")
+            with runs.events(job) as events:
+                for event in events:
+                    if isinstance(event, Finished):
+                        yield gallery(event.comparison, pictures), report(event.comparison)
+                    else:
+                        yield gr.skip(), gr.skip()  # so that a client that has gone away is noticed
+        except (InvalidRequest, RunFailed) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        if job.stop.because:  # only the server stops these runs
+            raise gr.Error(job.stop.because, print_exception=False)
+
+    *ids, last = (method.id for method in known_methods())
+    compare.__doc__ = DESCRIPTION.format(methods=f"{', '.join(ids)} and {last}")
+    compare.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("http", *SETTINGS)]
+    )
+    return compare
+
+
+def gallery(comparison: Comparison, pictures: Pictures) -> list[tuple[str, str]]:
     """The pictures, as paths of files, with their methods' labels."""
-    return [(files.save(result.image, result.method), result.label) for result in comparison.results]
+    return [(pictures.save(result.image, result.method), result.label) for result in comparison.results]
 
 
 def report(comparison: Comparison) -> dict[str, Any]:

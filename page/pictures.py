@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradio.processing_utils import encode_pil_to_bytes
@@ -19,7 +20,7 @@ class Pictures:
     """A folder of PNG files whose names nobody can guess; the same picture has the same name.
 
     Args:
-        folder: gradio's own for temporary files, from which it serves, and deletes what is old.
+        folder: gradio's own for temporary files. It serves them from there, and deletes what is old.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -33,7 +34,7 @@ class Pictures:
             name: what the file's name begins with.
 
         Raises:
-            OSError: where it cannot be written; nothing is left of it then.
+            OSError: it cannot be written; nothing is left of it then.
         """
         data = encode_pil_to_bytes(image, "png")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -48,3 +49,30 @@ class Pictures:
             os.unlink(unfinished)
             raise
         return str(file)
+
+
+@dataclass(frozen=True)
+class Album:
+    """The files of one comparison's pictures, by name. Each picture is encoded once."""
+
+    pictures: Pictures
+    _files: dict[str, str] = field(default_factory=dict, init=False)
+
+    def file(self, name: str, image: Image.Image) -> str:
+        """The path of a picture's file.
+
+        Args:
+            name: of the picture in this comparison; the same name is the same picture.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        file = self._files.get(name)
+        try:
+            if file is not None:
+                os.utime(file)  # as good as new: gradio deletes what is old
+                return file
+        except FileNotFoundError:
+            pass
+        self._files[name] = self.pictures.save(image, name)
+        return self._files[name]

@@ -66,7 +66,7 @@ def test_the_container_has_all_that_the_page_needs(tmp_path: Path) -> None:
                     shutil.copytree(PROJECT / source, tmp_path / target, dirs_exist_ok=True)
                 else:
                     shutil.copy(PROJECT / source, tmp_path / target)
-    loads = "import app, compare; app.Page(compare.load_pipeline(device='cpu'), app._example())"
+    loads = "import app, compare; app.Page(compare.load_pipeline(device='cpu'), app.example_comparison())"
     subprocess.run([sys.executable, "-B", "-c", loads], cwd=tmp_path, check=True)
     ignored = (PROJECT / ".dockerignore").read_text().splitlines()
     for line in lines:

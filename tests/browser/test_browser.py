@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import compare, fill, first_step, message, small
 from tests.helpers.server import PROJECT, Server
+from tests.helpers.visitors import refusal
 
 pytestmark = pytest.mark.browser
 EXAMPLE = PROJECT / "assets" / "example"
@@ -60,6 +60,8 @@ def test_the_first_view_is_an_example_with_the_numbers_of_its_report(page: Page)
     assert report["request"]["prompt"] in about
     assert {"baseline", "tome", "todo", "todo-rotating"} <= set(shown_methods(page))
     assert shown_methods(page) == [result["method"] for result in report["results"]]
+    running = page.locator(".running").inner_text()
+    assert all(name in running for name in ("Model", "Device", "Precision", "Attention"))
     for result in report["results"]:
         shown = numbers(page, result["method"])
         assert shown["seconds"] == f"{result['times']['seconds']:.2f} s"
@@ -88,45 +90,35 @@ def test_compare_fills_three_panes_with_pictures_and_numbers(page: Page) -> None
             assert re.fullmatch(r"[01]\.\d{4}", shown["SSIM"])
 
 
-def test_a_bar_counts_the_steps_and_a_preview_shows_the_work(page: Page) -> None:
+def test_a_bar_counts_the_steps_previews_show_the_work_and_stop_ends_it(page: Page) -> None:
     small(page, width=256, height=256, steps=100)
     page.click("#compare")
     page.locator("#pane-baseline img[alt^='Preview of Baseline after step']").wait_for()
     bar = page.locator("#pane-baseline progress")
     assert bar.get_attribute("max") == "100"
     assert 1 <= int(bar.get_attribute("value")) <= 100
-    expect(page.locator("#pane-todo")).to_contain_text("Waiting for its turn")
+    expect(page.locator("#pane-todo")).to_contain_text("Waiting to start")
     page.click("#stop")
     message(page, "Stopped.")
+    expect(page.locator("#pane-todo")).to_contain_text("Stopped before it was done")
+    expect(page.locator("#stop")).to_be_disabled()
     assert page.locator("img[alt^='Preview']").count() == 0
-
-
-def test_what_is_running_is_written(page: Page) -> None:
-    running = page.locator(".running").inner_text()
-    for name in ("Model", "Device", "Precision", "Attention"):
-        assert name in running
-
-
-def test_script_in_a_prompt_is_shown_and_not_run(page: Page) -> None:
-    script = "<img src=x onerror='window.taken = 1'><script>window.taken = 1</script>"
-    small(page, prompt=script, negative_prompt=script)
+    assert page.locator("#steps input").input_value() == "100"
+    small(page)
     compare(page)
-    assert script in page.locator("#about").inner_text()
-    page.locator("#script-method input").click()
-    page.keyboard.press("Escape")
-    assert page.evaluate("window.taken") is None
+    assert numbers(page, "todo")["seconds"]
 
 
 def test_over_a_limit_of_the_server_it_is_said_and_what_was_typed_stays(page: Page) -> None:
     fill(page, width=2048, height=2048, steps=100)
     page.click("#compare")
-    message(page, "megapixel-steps; this server allows 500 in a request")
+    message(page, "megapixel-steps")
     assert page.locator("#steps input").input_value() == "100"
     page.get_by_text("Limits of this server").click()
-    expect(page.locator(".limits p")).to_contain_text("32 can be in line")
+    expect(page.locator(".limits p")).to_contain_text("500 megapixel-steps")
 
 
-def test_repeats_take_turns_and_the_median_is_shown(page: Page) -> None:
+def test_of_repeats_the_median_is_shown(page: Page) -> None:
     small(page, repeats=3)
     compare(page)
     for method in shown_methods(page):
@@ -165,70 +157,56 @@ def test_the_slider_wipes_between_any_two_results(page: Page) -> None:
     assert abs(float(slider.input_value()) - 75) < 3
 
 
-def test_stop_ends_the_run_and_the_next_one_works(page: Page) -> None:
-    small(page, width=256, height=256, steps=100)
-    page.click("#compare")
-    first_step(page)
-    page.click("#stop")
-    message(page, "Stopped.")
-    expect(page.locator("#pane-todo")).to_contain_text("Stopped before it was done")
-    expect(page.locator("#stop")).to_be_disabled()
-    assert page.locator("#steps input").input_value() == "100"
-    small(page)
-    compare(page)
-    assert numbers(page, "todo")["seconds"]
-
-
 NONSENSE = [
-    ("prompt", "", "The prompt is empty"),
-    ("prompt", "a" * 77_000, "2000 characters"),
-    ("width", "3", "multiple of 8 from 64 to 2048 pixels, not 3."),
-    ("height", "100000", "multiple of 8 from 64 to 2048 pixels, not 100000."),
-    ("width", "", "multiple of 8 from 64 to 2048 pixels, not nothing."),
-    ("steps", "0", "Steps must be a whole number from 1 to 100, not 0."),
-    ("factor", "0", "Factor must be a whole number from 1 to 8, not 0."),
-    ("factor", "1.5", "Factor must be a whole number from 1 to 8, not 1.5."),
-    ("repeats", "0", "Repeats must be a whole number from 1 to 20, not 0."),
-    ("seed", "-1", "Seed must be a whole number from 0 to 4294967295, not -1."),
-    ("seed", "1.7", "not 1.7."),
-    ("guidance", "1000", "Guidance scale must be a number from 0 to 30, not 1000."),
+    ("prompt", "", {"prompt": ""}),
+    ("prompt", "a" * 77_000, {"prompt": "a" * 77_000}),
+    ("width", "3", {"width": 3}),
+    ("height", "100000", {"height": 100_000}),
+    ("width", "", {"width": None}),
+    ("steps", "0", {"steps": 0}),
+    ("factor", "0", {"factor": 0}),
+    ("factor", "1.5", {"factor": 1.5}),
+    ("repeats", "0", {"repeats": 0}),
+    ("seed", "-1", {"seed": -1}),
+    ("seed", "1.7", {"seed": 1.7}),
+    ("guidance", "1000", {"guidance_scale": 1000}),
 ]
 
 
 def test_nonsense_gets_a_sentence_and_stays_as_it_was_typed(page: Page) -> None:
     about = page.locator("#about").inner_text()
-    for field, typed, says in NONSENSE:
+    for field, typed, settings in NONSENSE:
         box = page.locator(f"#{field}").locator("input, textarea")
         valid = box.input_value()
         box.fill(typed)
         page.click("#compare")
-        expect(page.locator("#message .error")).to_contain_text(says)
+        expect(page.locator("#message .error")).to_have_text(refusal(**settings))
         assert box.input_value() == typed
         assert page.locator("#about").inner_text() == about
         box.fill(valid)
-
-
-def test_no_method_gets_a_sentence(page: Page) -> None:
     for label in ("Baseline", "ToMe", "ToDo"):
         page.get_by_label(label, exact=True).uncheck()
     page.click("#compare")
-    expect(page.locator("#message .error")).to_contain_text("No method was chosen")
+    expect(page.locator("#message .error")).to_have_text(refusal(methods=()))
 
 
 def test_a_prompt_is_text_everywhere(page: Page) -> None:
-    nasty = "<img src=x onerror=alert(1)> ${1+1} {{value}} <b>fox</b>"
-    dialogs = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    small(page, prompt=nasty, negative_prompt="<script>alert(2)</script>")
+    nasty = "<img src=x onerror='window.taken = 1'> ${1+1} {{value}} <b>fox</b>"
+    script = "<script>window.taken = 1</script>"
+    small(page, prompt=nasty, negative_prompt=script)
     compare(page)
-    assert nasty in page.locator("#about").inner_text()
+    about = page.locator("#about").inner_text()
+    assert nasty in about
+    assert script in about
     assert nasty in page.locator("#script").inner_text()
+    page.locator("#script-method input").click()
+    page.keyboard.press("Escape")
     assert page.locator("#pane-todo .picture img").get_attribute("alt") == f"ToDo: {nasty}"
     assert page.locator("#about img, #about b:has-text('fox'), #message img").count() == 0
-    assert dialogs == []
+    assert page.evaluate("window.taken") is None
 
 
-def test_the_lines_of_python_make_the_same_picture(page: Page, tmp_path, monkeypatch) -> None:
+def test_the_script_makes_the_same_picture(page: Page, tmp_path, monkeypatch) -> None:
     small(page, seed=5)
     compare(page)
     lines = "\n".join(page.locator("#script .cm-line").all_inner_texts()).replace("\u200b", "")
@@ -259,17 +237,15 @@ def test_pictures_and_report_can_be_taken_home(page: Page, tmp_path) -> None:
         assert numbers(page, result["method"])["seconds"] == f"{result['times']['seconds']:.2f} s"
 
 
-def test_an_example_prompt_is_a_click_away(page: Page) -> None:
+def test_an_example_prompt_and_a_new_seed_are_a_click_away(page: Page) -> None:
     button = page.locator("button.example").last
     button.click()
     expect(page.locator("#prompt textarea")).to_have_value(button.inner_text())
-
-
-def test_a_new_seed_is_a_click_away(page: Page) -> None:
-    before = page.locator("#seed input").input_value()
+    seed = page.locator("#seed input")
+    before = seed.input_value()
     page.click("#new-seed")
-    expect(page.locator("#seed input")).not_to_have_value(before)
-    assert 0 <= int(page.locator("#seed input").input_value()) < 2**32
+    expect(seed).not_to_have_value(before)
+    assert 0 <= int(seed.input_value()) < 2**32
 
 
 def test_two_windows_wait_for_each_other_and_keep_to_themselves(window) -> None:
@@ -304,10 +280,8 @@ def test_closing_the_window_stops_its_run(window) -> None:
     other.click("#stop")
     message(other, "Stopped.")
     one.close()
-    began = time.monotonic()
     small(other)
-    compare(other)
-    assert time.monotonic() - began < 45  # 300 such steps take minutes
+    compare(other)  # which does not wait for the minutes that 300 such steps take
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

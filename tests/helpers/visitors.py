@@ -11,10 +11,12 @@ from contextlib import contextmanager
 import fastapi
 import gradio as gr
 import httpx
+import pytest
 from gradio_client import Client
 from PIL import Image
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
+from compare import InvalidRequest, Request
 from tests.helpers.server import Server
 
 
@@ -71,6 +73,15 @@ def settings_of(**changes: object) -> list[object]:
         "factor": 2, "methods": ["todo"], "repeats": 1,
     }  # fmt: skip
     return list({**small, **changes}.values())
+
+
+def refusal(**changes: object) -> str:
+    """What `Request` says of settings that are not valid."""
+    with pytest.raises(InvalidRequest) as refused:
+        Request(
+            **{"prompt": "a fox", "width": 128, "height": 128, "steps": 2, "guidance_scale": 4.0, **changes}
+        )
+    return str(refused.value)
 
 
 @contextmanager

@@ -14,17 +14,7 @@ from PIL import Image
 
 from compare import METHODS, Comparison
 from tests.helpers.server import Server
-
-MOMENT = {"width": 128, "height": 128, "steps": 2}
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> Client:
-    return Client(server.address, verbose=False)
-
-
-def predict(client: Client, prompt: object = "a red apple on mint", **settings: object) -> tuple:
-    return client.predict(prompt, **{**MOMENT, **settings}, api_name="/compare")
+from tests.helpers.visitors import MOMENT, pixels, predict, refusal
 
 
 def test_there_is_one_endpoint_and_it_has_the_names_and_defaults_it_promises(client: Client) -> None:
@@ -43,7 +33,7 @@ def test_there_is_one_endpoint_and_it_has_the_names_and_defaults_it_promises(cli
 
 
 def test_it_answers_the_pictures_and_a_flat_report(client: Client) -> None:
-    methods = ["baseline", "tome", "todo", "todo-rotating", "fewer-steps"]
+    methods = [method.id for method in METHODS]
     pictures, report = predict(client, methods=methods, seed=3)
     assert [entry["caption"] for entry in pictures] == [method.label for method in METHODS]
     for entry in pictures:
@@ -67,45 +57,42 @@ def test_methods_that_were_not_asked_for_do_not_run(client: Client) -> None:
 
 
 def test_the_same_request_gives_the_same_pictures(client: Client) -> None:
-    first, second = (predict(client, seed=8)[0] for _ in range(2))
-    for one, other in zip(first, second, strict=True):
-        with Image.open(one["image"]) as this, Image.open(other["image"]) as that:
-            assert this.tobytes() == that.tobytes()
+    assert pixels(client) == pixels(client)
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    "settings",
     [
-        ({"prompt": ""}, "The prompt is empty"),
-        ({"prompt": "  \n"}, "The prompt is empty"),
-        ({"prompt": "a" * 77_000}, "2000 characters; this one has 77000"),
-        ({"prompt": 7}, "must be text"),
-        ({"width": 3}, "multiple of 8 from 64 to 2048 pixels, not 3."),
-        ({"height": 100_000}, "multiple of 8 from 64 to 2048 pixels, not 100000."),
-        ({"width": "NaN"}, "multiple of 8 from 64 to 2048 pixels, not 'NaN'."),
-        ({"width": None}, "multiple of 8 from 64 to 2048 pixels, not nothing."),
-        ({"steps": 0}, "Steps must be a whole number from 1 to 100, not 0."),
-        ({"steps": True}, "Steps must be a whole number from 1 to 100, not True."),
-        ({"factor": 0}, "Factor must be a whole number from 1 to 8, not 0."),
-        ({"factor": 1.5}, "Factor must be a whole number from 1 to 8, not 1.5."),
-        ({"seed": -1}, "Seed must be a whole number from 0 to 4294967295, not -1."),
-        ({"methods": ["todo", "magic"]}, "'magic' is not one of them"),
-        ({"methods": []}, "No method was chosen"),
-        ({"methods": "todo"}, "Methods must be a list"),
+        {"prompt": ""},
+        {"prompt": "  \n"},
+        {"prompt": "a" * 77_000},
+        {"prompt": 7},
+        {"width": 3},
+        {"height": 100_000},
+        {"width": "NaN"},
+        {"width": None},
+        {"steps": 0},
+        {"steps": True},
+        {"factor": 0},
+        {"factor": 1.5},
+        {"seed": -1},
+        {"methods": ["todo", "magic"]},
+        {"methods": []},
+        {"methods": "todo"},
     ],
-    ids=lambda value: json.dumps(value)[:24] if isinstance(value, dict) else "",
+    ids=lambda settings: json.dumps(settings)[:24],
 )
-def test_nonsense_gets_a_sentence(client: Client, settings: dict, says: str) -> None:
+def test_what_a_request_refuses_gets_its_sentence(client: Client, settings: dict[str, object]) -> None:
     with pytest.raises(AppError) as refused:
         predict(client, **settings)
-    assert says in str(refused.value)
+    assert refusal(**settings) in str(refused.value)
     assert "Traceback" not in str(refused.value)
 
 
 def test_after_an_error_the_next_request_works(client: Client) -> None:
     with pytest.raises(AppError):
         predict(client, steps=0)
-    assert len(predict(client, methods=["todo"])[0]) == 1
+    assert len(predict(client)[0]) == 1
 
 
 def test_it_is_a_tool_for_language_models(server: Server) -> None:
@@ -114,15 +101,16 @@ def test_it_is_a_tool_for_language_models(server: Server) -> None:
         async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
             tools = (await session.list_tools()).tools
-            answer = await session.call_tool(
-                tools[0].name, {"prompt": "a fox on navy", **MOMENT, "methods": ["baseline", "todo"]}
-            )
+            answer = await session.call_tool(tools[0].name, {"prompt": "a fox on navy", **MOMENT})
             return tools, answer
 
     (tool,), answer = asyncio.run(use())
     assert tool.name == "compare"
     assert "ToMe and ToDo" in tool.description
     assert tool.inputSchema["required"] == ["prompt"]
+    parameters = tool.inputSchema["properties"]
+    assert all(parameter["description"] for parameter in parameters.values())
+    assert all(method.id in parameters["methods"]["description"] for method in METHODS)
     assert not answer.isError
     said = " ".join(part.text for part in answer.content if part.type == "text")
     assert '"speedup"' in said or "'speedup'" in said

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import threading
-from html import escape
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape, unescape
+from pathlib import Path
 
+import pytest
 from PIL import Image, ImageChops
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
-from app import Page, Session
-from compare.report import Comparison
+from app import Page, Session, example_comparison
+from compare import LoadedPipeline, Stopped, Tick, methods
+from compare.methods import Method, Reduction
 from server.runs import BROKEN
-from tests.helpers.visitors import from_here
+from tests.helpers.visitors import from_here, settings_of
 
-# In the order of the page: negative prompt, width, height, steps, guidance, seed, factor, methods, repeats.
-SMALL = ("", 64, 64, 2, 4.0, 0, 2, ["baseline", "tome", "todo"], 1)
-ONLY_THE_MODEL_REFUSES = ("", 64, 64, 2, 4.0, 0, 8, ["baseline", "tome", "todo"], 1)  # a 4×4 grid, stride 8
-
-
-def updates(page: Page, session: Session, *settings: object) -> list[dict]:
-    return list(page.compare_on_page(session, from_here(), "a fox", *settings))
+THREE = ["baseline", "tome", "todo"]
+ONLY_THE_MODEL_REFUSES = {"factor": 8}  # a 4×4 grid, stride 8
 
 
-def compared(page: Page, session: Session) -> Comparison:
-    updates(page, session, *SMALL)
-    return session.comparison
+def asked(page: Page, session: Session, prompt: str = "a fox", **changes: object) -> Iterator[dict]:
+    settings = settings_of(**{"width": 64, "height": 64, "methods": THREE, **changes})
+    return page.compare_on_page(session, from_here(), prompt, *settings)
+
+
+def card(page: Page, update: dict, method: str) -> str:
+    return str(update.get(page.view.panes[method].card, ""))
+
+
+def picture(page: Page, update: dict, method: str) -> str:
+    return update[page.view.panes[method].picture]["value"]
 
 
 def same_picture(file: str, image: Image.Image) -> bool:
@@ -32,79 +40,105 @@ def same_picture(file: str, image: Image.Image) -> bool:
         return ImageChops.difference(picture, image).getbbox() is None
 
 
-def test_a_finished_run_is_the_sessions_and_frees_the_buttons(page) -> None:
+def test_a_finished_run_is_the_sessions_and_frees_the_buttons(page: Page) -> None:
     session = Session()
-    *_, last = updates(page, session, *SMALL)
-    assert [result.method for result in session.comparison.results] == ["baseline", "tome", "todo"]
+    *_, last = asked(page, session)
+    assert [result.method for result in session.shown.comparison.results] == THREE
     assert session.stop is None
-    assert last[page.compare_button]["interactive"]
-    assert not last[page.stop_button]["interactive"]
-    assert "Done." in last[page.message]
+    assert last[page.view.compare_button]["interactive"]
+    assert not last[page.view.stop_button]["interactive"]
+    assert [last[side]["value"] for side in (page.view.wipe.left, page.view.wipe.right)] == [
+        "baseline",
+        "todo",
+    ]
 
 
-def test_the_message_says_what_is_going_on(page) -> None:
-    seen = [str(update.get(page.message, "")) for update in updates(page, Session(), *SMALL)]
+def test_the_message_says_what_is_going_on(page: Page) -> None:
+    seen = [str(update.get(page.view.message, "")) for update in asked(page, Session())]
     said = ["Starting", "Warming up", "Baseline is running", "ToMe is running", "ToDo is running", "Done"]
     first = [next(at for at, message in enumerate(seen) if words in message) for words in said]
     assert first == sorted(first)
 
 
-def test_a_request_that_is_never_valid_changes_nothing_but_the_message(page) -> None:
+def test_when_nothing_is_new_the_page_stays_as_it_is(page: Page, monkeypatch) -> None:
+    monkeypatch.setattr(page.runs, "run", lambda *_: (event for event in (Tick(1.0), Stopped(None))))
     session = Session()
-    (only,) = updates(page, session, "", 63, *SMALL[2:])
-    assert list(only) == [page.message]
-    assert "multiple of 8" in only[page.message]
+    _, tick, _ = asked(page, session)
+    assert tick == {page.view.session: session}  # gradio would take an empty dict for a value
 
 
-def test_what_only_the_model_refuses_brings_the_last_comparison_back(page) -> None:
+def test_a_request_that_is_never_valid_changes_nothing_but_the_message(page: Page) -> None:
+    (only,) = asked(page, Session(), width=63)
+    assert list(only) == [page.view.message]
+    assert "multiple of 8" in only[page.view.message]
+
+
+def test_what_only_the_model_refuses_brings_the_last_comparison_back(page: Page) -> None:
     session = Session()
-    before = compared(page, session)
-    *_, last = updates(page, session, *ONLY_THE_MODEL_REFUSES)
-    assert "stride=8" in last[page.message]
-    assert session.comparison is before
-    assert last[page.compare_button]["interactive"]
-    for result in before.results:
-        assert same_picture(last[page.pictures[result.method]]["value"], result.image)
-        assert f"{result.times.seconds:.2f} s" in last[page.cards[result.method]]
+    list(asked(page, session))
+    before = session.shown
+    *_, last = asked(page, session, **ONLY_THE_MODEL_REFUSES)
+    assert "stride=8" in last[page.view.message]
+    assert session.shown is before
+    assert last[page.view.compare_button]["interactive"]
+    for result in before.comparison.results:
+        assert same_picture(picture(page, last, result.method), result.image)
+        assert f"{result.times.seconds:.2f} s" in card(page, last, result.method)
 
 
-def test_an_error_before_anything_was_shown_leaves_no_pane_waiting(page) -> None:
-    *_, last = updates(page, Session(), *ONLY_THE_MODEL_REFUSES)
-    assert all("Nothing here yet" in last[card] for card in page.cards.values())
+def test_an_error_before_anything_was_shown_leaves_no_pane_waiting(page: Page) -> None:
+    *_, last = asked(page, Session(), **ONLY_THE_MODEL_REFUSES)
+    assert all("Nothing here yet" in card(page, last, method) for method in page.view.panes)
 
 
-def test_a_bug_is_logged_and_not_shown(page, monkeypatch, caplog) -> None:
+def test_the_example_stays_until_there_is_a_comparison(loaded: LoadedPipeline) -> None:
+    example = example_comparison()
+    page, session = Page(loaded, example), Session()
+    *_, last = asked(page, session, **ONLY_THE_MODEL_REFUSES)
+    assert "An example" in last[page.view.about]
+    assert page.show_script(session, "todo") == last[page.view.script.code]
+    for update, method in zip(page.show_wipe(session, "todo", "tome"), ("todo", "tome"), strict=True):
+        assert update["value"] == picture(page, last, method)
+        assert same_picture(update["value"], example.result(method).image)
+
+
+def test_a_bug_is_logged_and_not_shown(page: Page, monkeypatch, caplog) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a secret path")
 
     monkeypatch.setattr(page.loaded.pipe.unet, "forward", fail)
-    *_, last = updates(page, Session(), *SMALL)
-    assert escape(BROKEN) in last[page.message]
+    *_, last = asked(page, Session())
+    assert BROKEN in unescape(last[page.view.message])
     assert "secret" not in str(last)
     assert "a secret path" in caplog.text
     monkeypatch.undo()
-    assert compared(page, Session())
+    list(asked(page, session := Session()))
+    assert session.shown.comparison
 
 
-def test_stop_keeps_what_is_done_and_says_what_is_not(page) -> None:
-    session = Session()
-    seen: dict = {}
-    for update in page.compare_on_page(session, from_here(), "a fox", *SMALL[:3], 60, *SMALL[4:]):
+def test_stop_keeps_what_is_done_and_says_what_is_not(page: Page) -> None:
+    session, seen = Session(), {}
+    for update in asked(page, session, steps=60):
         seen |= update
-        if 'class="large"' in str(update.get(page.cards["baseline"], "")):
+        if 'class="large"' in card(page, update, "baseline"):
             assert page.stop(session)["interactive"] is False
-    assert session.comparison is None or len(session.comparison.results) < 3
-    assert "Stopped." in seen[page.message]
-    assert "Stopped before it was done" in seen[page.cards["todo"]]
+    assert session.shown is None or len(session.shown.comparison.results) < 3
+    assert "Stopped." in seen[page.view.message]
+    assert "Stopped before it was done" in card(page, seen, "todo")
     assert threading.active_count() < 20
 
 
-def test_script_in_a_prompt_is_text_in_all_html_of_the_page(page) -> None:
+def test_stop_without_a_run_does_nothing(page: Page) -> None:
+    assert page.stop(Session())["interactive"] is False
+
+
+def test_script_in_a_prompt_is_text_in_all_html_of_the_page(page: Page) -> None:
     script = "<script>alert(1)</script><img src=x onerror=alert(1)>"
-    html = [page.message, page.about, page.report, *page.cards.values()]
+    view = page.view
+    html = [view.message, view.about, view.script.report, *(pane.card for pane in view.panes.values())]
     seen = [
         str(value)
-        for update in page.compare_on_page(Session(), from_here(), script, script, *SMALL[1:])
+        for update in asked(page, Session(), script, negative_prompt=script)
         for component, value in update.items()
         if component in html
     ]
@@ -112,5 +146,81 @@ def test_script_in_a_prompt_is_text_in_all_html_of_the_page(page) -> None:
     assert not any("<script" in value or "<img" in value for value in seen)
 
 
-def test_stop_without_a_run_does_nothing(page) -> None:
-    assert page.stop(Session())["interactive"] is False
+def test_each_picture_is_encoded_once(page: Page, monkeypatch) -> None:
+    encoded: list[Image.Image] = []
+    save = page.files.save
+
+    def counting(image: Image.Image, name: str) -> str:
+        encoded.append(image)
+        return save(image, name)
+
+    monkeypatch.setattr(page.files, "save", counting)
+    session = Session()
+    list(asked(page, session, repeats=2))
+    list(asked(page, session, **ONLY_THE_MODEL_REFUSES))
+    page.show_wipe(session, "baseline", "tome")
+    for result in session.shown.comparison.results:
+        assert sum(image is result.image for image in encoded) == 1
+
+
+def test_a_picture_whose_file_was_deleted_can_still_be_shown(page: Page) -> None:
+    session = Session()
+    list(asked(page, session))
+    for update in page.show_wipe(session, "baseline", "todo"):
+        Path(update["value"]).unlink()
+    for update, method in zip(page.show_wipe(session, "baseline", "todo"), ("baseline", "todo"), strict=True):
+        assert same_picture(update["value"], session.shown.comparison.result(method).image)
+
+
+class SomebodyElsesPackage:
+    """A method with an enable and a disable of its own: it makes the input of every UNet call smaller."""
+
+    def __init__(self) -> None:
+        self.enabled = 0
+
+    @contextmanager
+    def on(self, pipe: object, request: Reduction) -> Iterator[None]:
+        handle = pipe.unet.register_forward_pre_hook(lambda unet, args: (args[0] * 0.9, *args[1:]))
+        self.enabled += 1
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+@pytest.fixture
+def package(monkeypatch) -> SomebodyElsesPackage:
+    """Registered, as CONTRIBUTING.md says, by one entry."""
+    package = SomebodyElsesPackage()
+    entry = Method(
+        id="elses", label="Else's", description="of a package", colour="#0000ff", enable=package.on
+    )
+    monkeypatch.setattr(methods, "METHODS", (*methods.METHODS, entry))
+    return package
+
+
+def test_a_method_of_somebody_elses_is_a_column_of_the_page(
+    loaded: LoadedPipeline, package: SomebodyElsesPackage
+) -> None:
+    page, session = Page(loaded, example=None), Session()
+    assert ("Else's", "elses") in page.settings["methods"].choices
+    *_, last = asked(page, session, methods=["baseline", "elses"])
+    assert package.enabled == 1
+    pane = page.view.panes["elses"]
+    assert last[pane.column]["visible"]
+    assert same_picture(last[pane.picture]["value"], session.shown.comparison.result("elses").image)
+    assert "not counted" in last[pane.card]
+    assert "PSNR" in last[pane.card]
+    assert last[page.view.wipe.right]["value"] == "elses"
+
+
+def test_a_method_of_somebody_elses_is_in_the_answer_of_the_api(
+    loaded, package: SomebodyElsesPackage
+) -> None:
+    page = Page(loaded, example=None)
+    settings = settings_of(width=64, height=64, methods=["elses", "baseline"])
+    *_, (gallery, report) = page.compare(from_here(), "a fox", *settings)
+    assert [caption for _, caption in gallery] == ["Baseline", "Else's"]
+    result = report["results"][1]
+    assert (result["method"], result["flop_speedup"], result["identical"]) == ("elses", None, False)
+    assert result["seconds"] > 0

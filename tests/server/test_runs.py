@@ -32,7 +32,7 @@ LONG = (*SMALL[:3], 100, *SMALL[4:])
 
 def asked_by_api(page: Page, *settings: object, prompt: object = "a fox") -> tuple:
     """The last of what the endpoint answers."""
-    return list(page.compare(prompt, *settings, from_here()))[-1]
+    return list(page.compare(from_here(), prompt, *settings))[-1]
 
 
 def asked_on_page(page: Page, session: Session, *settings: object) -> list[dict]:
@@ -110,9 +110,9 @@ class TestAfterAFault:
     def test_stop_at_every_step(self, page: Page, at: int) -> None:
         session, steps = Session(), 0
         for update in page.compare_on_page(session, from_here(), "a fox", *SMALL):
-            steps += "Step " in str(update.get(page.cards["baseline"], ""))
-            steps += "Step " in str(update.get(page.cards["tome"], ""))
-            steps += "Step " in str(update.get(page.cards["todo"], ""))
+            steps += "Step " in str(update.get(page.view.panes["baseline"].card, ""))
+            steps += "Step " in str(update.get(page.view.panes["tome"].card, ""))
+            steps += "Step " in str(update.get(page.view.panes["todo"].card, ""))
             if steps == at:
                 page.stop(session)
         assert session.stop is None
@@ -120,7 +120,7 @@ class TestAfterAFault:
     def test_a_reader_that_goes_away_ends_the_run(self, page: Page, caplog) -> None:
         caplog.set_level(logging.INFO, "server")
         updates = page.compare_on_page(Session(), from_here(), "a fox", *LONG)
-        while "Step " not in str(next(updates).get(page.cards["baseline"], "")):
+        while "Step " not in str(next(updates).get(page.view.panes["baseline"].card, "")):
             pass
         updates.close()
         wait_until_free()
@@ -146,8 +146,8 @@ class TestAfterAFault:
 
         with watched_unet(loaded, hold_once_baseline_is_done):
             *_, last = asked_on_page(page, session, *SMALL)
-        assert "a run may take 1 seconds on this server" in last[page.message]
-        assert [result.method for result in session.comparison.results] == ["baseline"]
+        assert "a run may take 1 seconds on this server" in last[page.view.message]
+        assert [result.method for result in session.shown.comparison.results] == ["baseline"]
 
     def test_through_the_api_it_is_an_error_that_says_so(self, loaded) -> None:
         page = Page(loaded, example=None, limits=Limits(seconds=1))
@@ -163,7 +163,7 @@ class TestAfterAFault:
 
     def test_where_the_line_is_full_it_is_said_at_once(self, loaded) -> None:
         page = Page(loaded, example=None, limits=Limits(in_line=1))
-        first = page.compare("a fox", *LONG, from_here())
+        first = page.compare(from_here(), "a fox", *LONG)
         next(first)
         with pytest.raises(gr.Error, match="1 comparisons are in line"):
             asked_by_api(page, *SMALL)
@@ -204,10 +204,10 @@ def test_a_server_that_is_told_to_end_stops_the_run_and_says_so(loaded: LoadedPi
         wait_until(lambda: len(MACHINE) == 2)
         page.runs.close(grace=0)
         for asked in (running, waiting):
-            assert "the server is being stopped or restarted" in asked.result()[-1][page.message]
+            assert "the server is being stopped or restarted" in asked.result()[-1][page.view.message]
     assert len(MACHINE) == 0
     (only,) = asked_on_page(page, Session(), *SMALL)
-    assert CLOSING in only[page.message]
+    assert CLOSING in only[page.view.message]
 
 
 def test_with_time_left_the_run_finishes_and_only_those_in_line_are_sent_away(
@@ -226,8 +226,8 @@ def test_with_time_left_the_run_finishes_and_only_those_in_line_are_sent_away(
         wait_until(lambda: len(MACHINE) == 2)
         threading.Timer(1, go_on.set).start()
         page.runs.close(grace=60)
-        assert "Done." in running.result()[-1][page.message]
-        assert "Stopped" in waiting.result()[-1][page.message]
+        assert "Done." in running.result()[-1][page.view.message]
+        assert "Stopped" in waiting.result()[-1][page.view.message]
 
 
 @pytest.mark.parametrize("log_prompts", [False, True])
