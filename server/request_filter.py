@@ -11,7 +11,6 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY = 256 * 1024  # bytes; two prompts of the longest kind and all settings take less than a tenth
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 PAGES = (
     "", "config", "theme.css", "favicon.ico", "robots.txt", "manifest.json", "healthz", "metrics",
@@ -26,14 +25,14 @@ API_ROUTES = (
 FILE = "file="
 
 
-class Guard:
+class RequestFilter:
     """ASGI middleware.
 
     Args:
         files: the only folder from which `/gradio_api/file=` may serve, and from it only pictures.
-        hosts: names by which this server may be called, without ports; empty for any. Named where the server
-            listens on this machine alone, they keep out a foreign site whose name points here.
-        origins: whence a browser may ask, beside the server's own pages, as `https://example.org`.
+        hosts: allowed host names, without ports; empty for any. They keep out a foreign site whose name
+            points here, if the server listens on this machine alone.
+        origins: allowed origins beside the server's own, as `https://example.org`.
     """
 
     def __init__(
@@ -62,14 +61,14 @@ class Guard:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
+        # Not starlette's TrustedHostMiddleware: it cannot say what the operator can do about it.
         if self._hosts and _name(host) not in self._hosts:
             return PlainTextResponse(
-                "This server is not called so. Whoever runs it can allow an address with --origin.", 403
+                "This server has another name. Its operator can allow this one with --origin.", 403
             )
-        if origin is not None and not self._is_own(origin, host, headers.get("x-forwarded-host")):
+        if origin is not None and not self._is_allowed(origin, host, headers.get("x-forwarded-host")):
             return PlainTextResponse(
-                "Other sites may not ask this server. Whoever runs it can allow one with --origin.",
-                403,
+                "Other sites may not use this server. Its operator can allow one with --origin.", 403
             )
         if not self._is_served(scope["path"].removeprefix(scope.get("root_path", ""))):
             return PlainTextResponse("There is nothing here.", 404)
@@ -78,7 +77,7 @@ class Guard:
             return PlainTextResponse(f"A request can have {BODY} bytes here.", 413)
         return None
 
-    def _is_own(self, origin: str, *hosts: str | None) -> bool:
+    def _is_allowed(self, origin: str, *hosts: str | None) -> bool:
         if origin in self._origins:
             return True
         parts = urlsplit(origin)
@@ -95,7 +94,7 @@ class Guard:
 
 
 async def _body(receive: Receive) -> list[Message] | None:
-    """The messages that make up the body; None where it is too long."""
+    """The messages that make up the body; None if it is too long."""
     messages, size = [], 0
     while True:
         message = await receive()
@@ -108,7 +107,7 @@ async def _body(receive: Receive) -> list[Message] | None:
 
 
 def _again(messages: list[Message], receive: Receive) -> Receive:
-    """What was received already, and then what comes."""
+    """First what was received already, then what comes."""
     left = iter(messages)
 
     async def receive_again() -> Message:
