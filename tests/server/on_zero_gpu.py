@@ -1,4 +1,4 @@
-"""What happens to runs on ZeroGPU, told as JSON. A process of its own: `spaces` decides when it is imported.
+"""What happens to runs on ZeroGPU, as JSON. A process of its own: `spaces` decides when it is imported.
 
 The forked process, its queues and the lending are those of `spaces`; only the GPU itself is missing, so that
 the model computes on the CPU in there.
@@ -11,8 +11,8 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,20 +24,24 @@ from gradio.exceptions import Error
 
 import compare
 from app import Page
+from compare.experiment.worker import MACHINE
 from compare.models.load import LoadedPipeline, Source, load_pipeline, loaded_pipeline
 from server.zero_gpu import LentGpu
 from tests.helpers.tiny_models import sdxl_pipeline
+from tests.helpers.visitors import wait_until
 
 
 def main(folder: Path) -> None:
     spaces.zero.torch.init = lambda uuid: None
     spaces.zero.torch.move = lambda callback=None: None
     loaded = loaded_pipeline(sdxl_pipeline().to("cpu"), Source(place="somewhere/tiny-sdxl", name="tiny"))
-    told = {case.__name__: case(loaded) for case in (
-        finished, stopped, invalid, failed, left, after_all_that, refused, taken_back,
-    )}  # fmt: skip
-    told["loaded"] = on_the_emulated_gpu(folder)
-    print("TOLD", json.dumps(told))
+    seen, places = {}, {}
+    for case in (finished, stopped, invalid, failed, left, after_all_that, refused, taken_back, queue_full):
+        seen[case.__name__] = case(loaded)
+        places[case.__name__] = len(MACHINE)
+    seen["places left in the queue"] = places
+    seen["loaded"] = on_the_emulated_gpu(folder)
+    print("SEEN", json.dumps(seen))
 
 
 def request(**changes: object) -> compare.Request:
@@ -63,8 +67,12 @@ def error_of(events: Callable[[], Iterator[object]]) -> list[str]:
 
 def finished(loaded: LoadedPipeline) -> dict:
     here = list(compare.run(loaded, request()))
-    lent = list(LentGpu(loaded).run(request()))
+    lent, places = [], set()
+    for event in LentGpu(loaded).run(request()):
+        lent.append(event)
+        places.add(len(MACHINE))
     return {
+        "places": list(places),
         "kinds here": kinds(here),
         "kinds": kinds(lent),
         "pictures here": pictures(here[-1].comparison),
@@ -77,7 +85,7 @@ def finished(loaded: LoadedPipeline) -> dict:
 def stopped(loaded: LoadedPipeline) -> dict:
     stop = threading.Event()
     last = None
-    for event in LentGpu(loaded).run(request(steps=100), stop):
+    for event in LentGpu(loaded).run(request(steps=20), stop):
         if isinstance(event, compare.MethodDone):
             stop.set()
         last = event
@@ -98,18 +106,29 @@ def failed(loaded: LoadedPipeline) -> list[str]:
 
 
 def left(loaded: LoadedPipeline) -> dict:
-    """The reader goes away in the middle; then another one comes to the same process."""
-    gpu = LentGpu(loaded)
+    """The reader goes away while a step is held; then another one comes to the same process."""
+    gpu, forward, go_on = LentGpu(loaded), loaded.pipe.unet.forward, Path(tempfile.mkdtemp(), "go-on")
+
+    def held(*args: object, **kwargs: object) -> object:
+        wait_until(go_on.exists)
+        return forward(*args, **kwargs)
+
+    loaded.pipe.unet.forward = held
     events = gpu.run(request(steps=100))
-    next(event for event in events if isinstance(event, compare.StepDone))
-    began = time.monotonic()
+    next(event for event in events if isinstance(event, compare.Started))
     events.close()
-    took = time.monotonic() - began
-    until = time.monotonic() + 30
-    while any(thread.name == "end of a lent GPU" for thread in threading.enumerate()):
-        assert time.monotonic() < until, "the lent GPU is kept"
-        time.sleep(0.05)
-    return {"closing took": took, "next": pictures(list(gpu.run(request()))[-1].comparison)}
+    still_at_work = is_closing()
+    go_on.touch()
+    wait_until(lambda: not is_closing())
+    loaded.pipe.unet.forward = forward
+    return {
+        "still at work": still_at_work,
+        "next": pictures(list(gpu.run(request()))[-1].comparison),
+    }
+
+
+def is_closing() -> bool:
+    return any(thread.name == "end of a lent GPU" for thread in threading.enumerate())
 
 
 def after_all_that(loaded: LoadedPipeline) -> list[str]:
@@ -132,6 +151,11 @@ def taken_back(loaded: LoadedPipeline) -> list[str]:
 
     before = set(children())
     return error_of(until_killed)
+
+
+def queue_full(loaded: LoadedPipeline) -> list[str]:
+    with MACHINE.place():
+        return error_of(lambda: LentGpu(loaded).run(request(), max_queue=1))
 
 
 def children() -> list[int]:

@@ -48,7 +48,7 @@ def test_elsewhere_a_run_is_nothing_but_the_run() -> None:
 
 @pytest.fixture(scope="module")
 def zero_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict, Lender]]:
-    """What `tests.server.on_zero_gpu` tells, and what it asked of the lender."""
+    """What `tests.server.on_zero_gpu` saw, and what it asked of the lender."""
     folder = tmp_path_factory.mktemp("zero")
     sdxl_pipeline().save_pretrained(folder / "tiny")
     with lender_on_this_machine() as lender:
@@ -65,8 +65,8 @@ def zero_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict, L
             cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        told = next(line for line in done.stdout.splitlines() if line.startswith("TOLD "))
-        yield json.loads(told.removeprefix("TOLD ")), lender
+        seen = next(line for line in done.stdout.splitlines() if line.startswith("SEEN "))
+        yield json.loads(seen.removeprefix("SEEN ")), lender
 
 
 def test_a_run_on_a_lent_gpu_has_the_same_events_and_the_same_pictures(zero_gpu) -> None:
@@ -77,9 +77,16 @@ def test_a_run_on_a_lent_gpu_has_the_same_events_and_the_same_pictures(zero_gpu)
     assert finished["text"] == "a fox"  # what is written into the pictures comes along
 
 
+def test_each_run_is_counted_once_in_the_queue_until_it_ends_however_it_ends(zero_gpu) -> None:
+    seen = zero_gpu[0]
+    assert seen["finished"]["places"] == [1]
+    assert set(seen["places left in the queue"].values()) == {0}
+    assert seen["queue_full"][0] == "QueueFull"
+
+
 def test_it_runs_in_another_process_and_asks_for_the_seconds_it_needs(zero_gpu) -> None:
-    told, lender = zero_gpu
-    assert int(lender.calls("/allow")[0]["pid"]) != told["finished"]["pid"]
+    seen, lender = zero_gpu
+    assert int(lender.calls("/allow")[0]["pid"]) != seen["finished"]["pid"]
     small = Request(prompt="a fox", width=64, height=64, steps=2, guidance_scale=4.0)
     # `spaces` multiplies by what the machine's GPU is slower than the one that it counts in.
     factor = int(lender.calls("/schedule")[0]["durationSeconds"]) / gpu_seconds(small)
@@ -113,12 +120,12 @@ def test_what_fails_in_the_other_process_is_an_error_here(zero_gpu) -> None:
 
 
 def test_a_reader_that_goes_away_waits_for_nothing_and_leaves_the_model_fit_for_the_next(zero_gpu) -> None:
-    told = zero_gpu[0]
-    assert told["left"]["closing took"] < 0.5
-    assert told["left"]["next"] == told["after_all_that"] == told["finished"]["pictures"]
+    seen = zero_gpu[0]
+    assert seen["left"]["still at work"]
+    assert seen["left"]["next"] == seen["after_all_that"] == seen["finished"]["pictures"]
 
 
-def test_a_gpu_that_is_not_lent_is_said_in_the_lenders_words(zero_gpu) -> None:
+def test_a_refusal_to_lend_is_shown_in_the_lenders_words(zero_gpu) -> None:
     kind, said = zero_gpu[0]["refused"]
     assert kind == "RunFailed"
     assert "GPU limit" in said or "quota" in said
@@ -130,8 +137,8 @@ def test_a_gpu_that_is_taken_back_is_said(zero_gpu) -> None:
     assert said.startswith("The GPU was taken back before the run was done: try fewer steps")
 
 
-def test_the_model_is_loaded_for_a_gpu_at_start_where_the_main_process_has_none(zero_gpu) -> None:
-    told, lender = zero_gpu
-    assert (told["loaded"]["device"], told["loaded"]["dtype"]) == ("cuda", "float16")
-    assert "NVIDIA" in told["loaded"]["device_name"]
+def test_the_model_is_loaded_for_a_gpu_that_the_main_process_does_not_have(zero_gpu) -> None:
+    seen, lender = zero_gpu
+    assert (seen["loaded"]["device"], seen["loaded"]["dtype"]) == ("cuda", "float16")
+    assert "NVIDIA" in seen["loaded"]["device_name"]
     assert len(lender.calls("/startup-report")) == 1
