@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
 from datetime import datetime, timezone
-
-REQUESTS = logging.getLogger("server.requests")
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON; a traceback is a field of it."""
+    """A record as one line of JSON, with its `fields`, if it was logged with some, and its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -25,11 +22,6 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
-
-
-def log_request(outcome: str, fields: Mapping[str, object]) -> None:
-    """Log how a request ended, with fields more for its line of JSON."""
-    REQUESTS.info("request %s", outcome, extra={"fields": fields})
 
 
 def log_as_json() -> None:

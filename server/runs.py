@@ -27,11 +27,11 @@ from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.request import Request
 from server.limits import Limits, OverLimit
-from server.log import log_request
 from server.metrics import Metrics
 from server.rate_limiter import RateLimiter
 
 LOG = logging.getLogger("server.runs")
+REQUESTS = logging.getLogger("server.requests")
 BROKEN = "The run failed. The reason is in the server's log. The next run can work."
 DISK_FULL = "The server's disk is full, so the picture could not be kept. Try again later."
 CLOSING = "The server is being stopped or restarted. Try again in a minute."
@@ -243,7 +243,7 @@ class Runs:
             self.metrics.waited_seconds.observe(job.waited)
         if job.took is not None:
             self.metrics.run_seconds.observe(job.took)
-        log_request(job.outcome, job.log_fields(self._log_prompts))
+        REQUESTS.info("request %s", job.outcome, extra={"fields": job.log_fields(self._log_prompts)})
 
     @property
     def _queue_is_full(self) -> str:

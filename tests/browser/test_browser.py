@@ -123,7 +123,7 @@ def test_over_a_limit_of_the_server_it_is_said_and_what_was_typed_stays(page: Pa
     message(page, "megapixel-steps; this server allows 500 in a request")
     assert page.locator("#steps input").input_value() == "100"
     page.get_by_text("Limits of this server").click()
-    expect(page.locator(".limits p")).to_contain_text("32 can be in line")
+    expect(page.locator(".limits p")).to_contain_text("The queue holds 32 comparisons")
 
 
 def test_repeats_take_turns_and_the_median_is_shown(page: Page) -> None:
