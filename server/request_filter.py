@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY = 256 * 1024  # bytes; two prompts of the longest kind and all settings take less than a tenth
+TOO_LONG = f"A request can have {BODY} bytes here."
 
 PAGES = (
     "", "config", "theme.css", "favicon.ico", "robots.txt", "manifest.json", "healthz", "metrics",
@@ -52,7 +53,7 @@ class RequestFilter:
         if refusal is None:
             body = await _body(receive)
             if body is None:
-                refusal = PlainTextResponse(f"A request can have {BODY} bytes here.", 413)
+                refusal = PlainTextResponse(TOO_LONG, 413)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -74,14 +75,14 @@ class RequestFilter:
             return PlainTextResponse("There is nothing here.", 404)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > BODY:
-            return PlainTextResponse(f"A request can have {BODY} bytes here.", 413)
+            return PlainTextResponse(TOO_LONG, 413)
         return None
 
     def _is_allowed(self, origin: str, *hosts: str | None) -> bool:
-        if origin in self._origins:
-            return True
-        parts = urlsplit(origin)
-        return any(host and parts.netloc and _same(parts.scheme, parts.netloc, host) for host in hosts)
+        scheme, _, address = origin.partition("://")
+        return origin in self._origins or any(
+            host and address and _same(scheme, address, host) for host in hosts
+        )
 
     def _is_served(self, path: str) -> bool:
         first, _, rest = path.removeprefix("/").partition("/")
@@ -125,7 +126,7 @@ def _name(host: str) -> str:
         return ""
 
 
-def _same(scheme: str, netloc: str, host: str) -> bool:
+def _same(scheme: str, address: str, host: str) -> bool:
     """Whether an origin is that of a `Host` header, which leaves out its scheme's own port."""
     port = {"http": ":80", "https": ":443"}.get(scheme, "")
-    return netloc.lower().removesuffix(port) == host.lower().removesuffix(port)
+    return address.lower().removesuffix(port) == host.lower().removesuffix(port)

@@ -68,8 +68,12 @@ def test_no_path_leads_out_of_the_folder_of_pictures(client: TestClient, trick: 
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example:7860", ""]
-)
+    "origin",
+    [
+        "https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example:7860", "",
+        "http://[", "://", "localhost:7860",
+    ],
+)  # fmt: skip
 def test_other_sites_may_not_ask(client: TestClient, origin: str) -> None:
     for method in ("GET", "POST"):
         refused = client.request(method, "/gradio_api/call/compare", headers={"Origin": origin})
