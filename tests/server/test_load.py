@@ -9,8 +9,8 @@ from tests.load import Answer, ask_all, mixed_requests, what_is_wrong
 
 
 def test_many_at_once_each_get_what_their_request_gives_alone(server: Server) -> None:
-    asked = mixed_requests(8, different=4)
-    answers = ask_all(server.address, asked, clients=4)
+    asked = mixed_requests(6, different=3)
+    answers = ask_all(server.address, asked, clients=3)
     assert list(what_is_wrong(load_pipeline(*MODEL[1::2]), asked, answers)) == []
     assert metric(server, "todo_in_line") == 0
 
