@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import logging
 import os
@@ -39,12 +38,10 @@ from page.updates import Pane, RunUpdates, Script, Session, Shown, Updates, View
 from server.health import Health
 from server.limits import Limits
 from server.log import log_as_json
-from server.open_files import allow_as_many_as_the_system_does
-from server.options import Serving, add_options
-from server.process import told_to_end
-from server.request_filter import Guard
+from server.options import ServerOptions, parse_options
+from server.process import raise_open_files_limit, temporary_folder, wait_for_shutdown_signal
+from server.request_filter import RequestFilter
 from server.runs import Runs
-from server.scratch import scratch_folder
 from server.visitors import visitor_of
 from server.zero_gpu import runner
 
@@ -315,47 +312,11 @@ def example_comparison() -> Comparison | None:
         return None
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Compare ToDo and ToMe in the browser.",
-        epilog="Environment: TODO_MODEL, TODO_DEVICE, GRADIO_SERVER_PORT, GRADIO_SERVER_NAME, GRADIO_SHARE.",
-    )
-    given = os.environ.get
-    parser.add_argument(
-        "--model", default=given("TODO_MODEL") or None,
-        help="a folder, a .safetensors file or owner/name[@revision] on the Hub (default: by device)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--device",
-        default=given("TODO_DEVICE") or None,
-        help="cpu, cuda, cuda:1, ... (default: cuda where there is one)",
-    )
-    parser.add_argument(
-        "--port", type=int, default=given("GRADIO_SERVER_PORT") or None,
-        help="taken or fail (default: the first free one from 7860)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--host", default=given("GRADIO_SERVER_NAME") or ("0.0.0.0" if given("SPACE_ID") else "127.0.0.1"),
-        help="address to listen on; 0.0.0.0 is every one (default: this machine only, every one in a Space)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--share", action="store_true", default=given("GRADIO_SHARE", "").lower() in ("1", "true"),
-        help="also make a public link, through Gradio's servers",
-    )  # fmt: skip
-    add_options(parser)
-    return parser.parse_args(arguments)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Load the model and serve the page until Ctrl-C or SIGTERM. Returns the exit code."""
-    options = _options(arguments)
-    try:
-        serving = Serving.of(options)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    options = parse_options(arguments)
     log_as_json()
-    allow_as_many_as_the_system_does()
+    raise_open_files_limit()
     try:
         loaded = load_pipeline(options.model, options.device)
     except ModelNotLoaded as error:
@@ -363,25 +324,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if loaded.fallback:
         print(f"note: {loaded.fallback}", file=sys.stderr)
-    with scratch_folder(os.environ.get("GRADIO_TEMP_DIR")) as folder:
+    with temporary_folder(os.environ.get("GRADIO_TEMP_DIR")) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
-        return _serve(loaded, serving, folder, options)
+        return _serve(loaded, options, folder)
 
 
-def _serve(loaded: LoadedPipeline, serving: Serving, folder: Path, options: argparse.Namespace) -> int:
-    page = Page(loaded, example_comparison(), serving.limits, serving.proxies, serving.log_prompts)
+def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
+    page = Page(loaded, example_comparison(), options.limits, options.proxies, options.log_prompts)
     blocks = page.blocks
-    # A public link has a name that nobody knows before.
-    guard = Middleware(
-        Guard,
-        files=folder,
-        hosts=() if options.share else serving.hosts,
-        origins=serving.origins,
-    )
+    request_filter = Middleware(RequestFilter, files=folder, hosts=options.hosts, origins=options.origins)
     try:
         with redirect_stdout(io.StringIO()):  # `quiet` does not reach what it says of MCP
             _, local, public = blocks.launch(
-                server_name=serving.host,
+                server_name=options.host,
                 server_port=options.port,
                 share=options.share,
                 mcp_server=True,
@@ -394,7 +349,7 @@ def _serve(loaded: LoadedPipeline, serving: Serving, folder: Path, options: argp
                 state_session_capacity=200,
                 prevent_thread_lock=True,
                 max_threads=page.threads,
-                app_kwargs={"routes": Health(page.runs).routes, "middleware": [guard]},
+                app_kwargs={"routes": Health(page.runs).routes, "middleware": [request_filter]},
             )
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -404,11 +359,10 @@ def _serve(loaded: LoadedPipeline, serving: Serving, folder: Path, options: argp
     print(f"Running on {local}" + (f" and {public}" if public else ""), flush=True)
     if options.share and not public:
         print("error: there is no public link, Gradio's servers gave none", file=sys.stderr)
-    with told_to_end() as told:
-        told.wait_for_it()
-        page.runs.close(serving.grace)
-        time.sleep(LAST_WORDS)
-        blocks.close(verbose=False)
+    wait_for_shutdown_signal()
+    page.runs.close(options.grace)
+    time.sleep(LAST_WORDS)
+    blocks.close(verbose=False)
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Operating the server: options, quotas, the runs of visitors, health, metrics and the log."""
+"""Operating the server: options, limits, the runs of visitors, health, metrics and the log."""

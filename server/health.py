@@ -1,4 +1,4 @@
-"""`/healthz` and `/metrics`: what those who run the server ask it."""
+"""`/healthz` and `/metrics`, for the operator of the server."""
 
 from __future__ import annotations
 
@@ -19,26 +19,20 @@ from compare.request import SIZES, Request
 from server.runs import Runs
 
 LOG = logging.getLogger("server.health")
-PATIENCE = 10.0  # seconds that a step waits for its turn
+PATIENCE = 10.0  # seconds that a step waits in the queue
 FRESH = 10.0  # seconds in which nobody gets a new step, however often they ask
-STUCK = 300.0  # seconds without a sign of the run in front, after which it is not called busy any more
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a step gave."""
+class Check:
+    """The result of a step."""
 
     status: str
-    """"ok", "busy" (others are running and get further), "stuck" or "failed"."""
+    """"ok", "busy" (other runs are before it in the queue) or "failed"."""
     at: float
-    """On the monotonic clock."""
+    """When, on the monotonic clock."""
     seconds: float | None = None
-    """That the run of one step took, with encoding and decoding."""
-
-    @property
-    def code(self) -> int:
-        """The HTTP status: whether to send visitors here."""
-        return 200 if self.status in ("ok", "busy") else 503
+    """Of the run of one step, with encoding and decoding."""
 
 
 class Health:
@@ -46,7 +40,7 @@ class Health:
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
-        self._checking: asyncio.Task[Checked] | None = None
+        self._check: asyncio.Task[Check] | None = None
 
     @property
     def routes(self) -> list[Route]:
@@ -58,45 +52,43 @@ class Health:
             return JSONResponse({"status": "stopping"}, 503)
         if request.query_params.get("step") != "1":
             return JSONResponse({"status": "ok", "in_line": len(self._runs.queue)})
-        checked = await self._checked()
-        told = {
-            "status": checked.status,
-            "seconds": checked.seconds,
-            "ago": round(time.monotonic() - checked.at, 3),
+        check = await self._shared_check()
+        answer = {
+            "status": check.status,
+            "seconds": check.seconds,
+            "ago": round(time.monotonic() - check.at, 3),
             "in_line": len(self._runs.queue),
         }
-        return JSONResponse(told, checked.code)
+        return JSONResponse(answer, 503 if check.status == "failed" else 200)
 
     async def metrics(self, request: HttpRequest) -> Response:
         """The metrics of this process, for Prometheus."""
         return Response(self._runs.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _checked(self) -> Checked:
+    async def _shared_check(self) -> Check:
         """One step for all who ask at about the same time."""
-        task = self._checking
+        task = self._check
         if task is None or (task.done() and time.monotonic() - task.result().at > FRESH):
-            task = self._checking = asyncio.create_task(asyncio.to_thread(self.step))
+            task = self._check = asyncio.create_task(asyncio.to_thread(self._step))
         return await asyncio.shield(task)
 
-    def step(self) -> Checked:
-        """Run one step of the smallest picture, in line with everybody else's runs. Raises nothing."""
-        stop = threading.Event()
-        began = time.monotonic()
+    def _step(self) -> Check:
+        """Run one step of the smallest picture, in the queue of all runs. Raises nothing."""
         side = SIZES[0]
         tiny = Request(
             prompt="health", width=side, height=side, steps=1, guidance_scale=1.0, methods=("baseline",)
         )
-        runs = self._runs
+        began = time.monotonic()
         try:
-            # A line of its own length: the visitors' limit is not for this.
-            with closing(runs.run(tiny, stop, runs.limits.in_line + 1)) as events:
+            # One place more than visitors can take, so that a full queue does not look like a failure.
+            places = self._runs.limits.in_line + 1
+            with closing(self._runs.run(tiny, threading.Event(), places)) as events:
                 for event in events:
                     now = time.monotonic()
                     if isinstance(event, Finished):
-                        return Checked("ok", now, round(now - began, 3))
+                        return Check("ok", now, round(now - began, 3))
                     if now - began > PATIENCE:
-                        stuck = now - runs.last_sign > STUCK
-                        return Checked("stuck" if stuck else "busy", now)
+                        return Check("busy", now)
         except Exception:
             LOG.exception("The step of the health check failed")
-        return Checked("failed", time.monotonic())
+        return Check("failed", time.monotonic())

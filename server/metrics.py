@@ -21,40 +21,40 @@ class Metrics:
     """What `/metrics` shows.
 
     Args:
-        in_line: how many comparisons are in line, the one that runs included; asked at each look.
+        queue_length: how many comparisons are in the queue, the one in progress included.
     """
 
-    def __init__(self, in_line: Callable[[], int]) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+    def __init__(self, queue_length: Callable[[], int]) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
         Gauge(
-            "todo_in_line", "Comparisons in line, the one that runs included.", registry=self.registry
-        ).set_function(in_line)
+            "todo_in_line", "Comparisons in the queue, the one in progress included.", registry=registry
+        ).set_function(queue_length)
         self.requests = Counter(
             "todo_requests",
             "Requests by how they ended: finished, stopped, gone, failed or refused.",
             ["outcome"],
-            registry=self.registry,
+            registry=registry,
         )
         self.failures = Counter(
-            "todo_failures", "Runs that failed, by the kind of failure.", ["kind"], registry=self.registry
+            "todo_failures", "Runs that failed, by the kind of failure.", ["kind"], registry=registry
         )
         self.method_seconds = Histogram(
             "todo_method_seconds",
             "Seconds of a method's denoising loop.",
             ["method"],
             buckets=SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
         self.waited_seconds = Histogram(
-            "todo_waited_seconds", "Seconds in line.", buckets=SECONDS, registry=self.registry
+            "todo_waited_seconds", "Seconds in the queue.", buckets=SECONDS, registry=registry
         )
         self.run_seconds = Histogram(
-            "todo_run_seconds", "Seconds of a run, from its turn on.", buckets=SECONDS, registry=self.registry
+            "todo_run_seconds", "Seconds of a run, waiting not counted.", buckets=SECONDS, registry=registry
         )
         self.last_step = Gauge(
-            "todo_last_step_timestamp_seconds", "When the last step was done.", registry=self.registry
+            "todo_last_step_timestamp_seconds", "When the last step was done.", registry=registry
         )
 
     def text(self) -> bytes:

@@ -1,112 +1,157 @@
-"""How the page is served, from options and environment variables."""
+"""The options of `python app.py`, each with an environment variable."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from urllib.parse import urlsplit
 
 from server.limits import Limits
-from server.limits import add_options as add_limits
-from server.request_filter import LOOPBACK
 
 YES = ("1", "true", "yes", "on")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serving:
-    """What whoever runs the server decides.
+class ServerOptions:
+    """What the operator of a server decides.
 
     Args:
-        host: the address it listens on.
+        model: a folder, a file or a name on the Hub; None for the default of the device.
+        device: a device of PyTorch; None for the default of the machine.
+        port: the port to listen on; None for the first free one from 7860.
+        host: the address to listen on.
+        share: whether to make a public link, too.
+        proxies: how many trusted proxies are in front of the server.
+        origins: allowed origins, as `https://example.org`: addresses under which browsers know this server,
+            or other sites that may ask it.
+        log_prompts: whether prompts are logged.
+        grace: seconds that a run has to finish when the server is stopped.
         limits: what one visitor may ask for.
-        proxies: how many trusted proxies are in front of it.
-        origins: addresses under which browsers know it, or of other sites that may ask it, as
-            `https://example.org`.
-        log_prompts: whether prompts may be logged.
-        grace: seconds that a run has to finish when the server is told to end.
-
-    Raises:
-        ValueError: with one sentence that names the option and what is allowed.
     """
 
+    model: str | None = None
+    device: str | None = None
+    port: int | None = None
     host: str = "127.0.0.1"
-    limits: Limits = field(default_factory=Limits)
+    share: bool = False
     proxies: int = 0
     origins: tuple[str, ...] = ()
     log_prompts: bool = False
     grace: int = 8
-
-    def __post_init__(self) -> None:
-        for name, value, most in (("proxies", self.proxies, 10), ("grace", self.grace, 24 * 3600)):
-            if type(value) is not int or not 0 <= value <= most:
-                raise ValueError(
-                    f"--{name} (TODO_{name.upper()}) must be a whole number from 0 to {most}, not {value!r}."
-                )
-        for origin in self.origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
-                raise ValueError(
-                    f"--origin (TODO_ORIGINS) must be like https://example.org, without a path, not "
-                    f"{origin!r}."
-                )
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The names by which it may be called; empty for any.
+        """Allowed host names; empty for any.
 
         A server that only this machine reaches has few, and any other means that somebody else's name points
-        here. One that others reach cannot know all of its names.
+        here. A server that others reach cannot know all of its names, nor that of a public link.
         """
-        if self.host not in LOOPBACK:
+        if self.share or self.host not in LOOPBACK:
             return ()
         return (*LOOPBACK, *(urlsplit(origin).hostname or "" for origin in self.origins))
 
-    @classmethod
-    def of(cls, options: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Serving:
-        """From what `add_options` added, and where the Hub says that a Space is reached."""
-        space = environment.get("SPACE_HOST", "")
-        origins = [*options.origin, *(f"https://{host.strip()}" for host in space.split(",") if host.strip())]
-        return cls(
-            host=options.host,
-            limits=Limits.of(options),
-            proxies=_whole(options.proxies),
-            origins=tuple(origins),
-            log_prompts=options.log_prompts,
-            grace=_whole(options.grace),
-        )
 
+def parse_options(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
+) -> ServerOptions:
+    """The options of a command line. Without an option its environment variable counts, then the default.
 
-def add_options(parser: argparse.ArgumentParser, environment: Mapping[str, str] = os.environ) -> None:
-    """Options for all of it but the host; without one its environment variable counts, then the default."""
+    Args:
+        arguments: without the name of the program (default: those of this process).
+
+    Raises:
+        SystemExit: a value is not allowed, and standard error says what is; or `--help`.
+    """
     given = environment.get
-    group = parser.add_argument_group("serving")
-    group.add_argument(
-        "--proxies", default=given("TODO_PROXIES") or ("1" if given("SPACE_HOST") else "0"), metavar="N",
-        help="trusted proxies in front, which tell who asks in X-Forwarded-For (TODO_PROXIES; default: 0, "
-        "and 1 on a Space)",
+    parser = argparse.ArgumentParser(description="Compare ToDo and ToMe in the browser.")
+    parser.add_argument(
+        "--model", default=given("TODO_MODEL") or None,
+        help="a folder, a .safetensors file or owner/name[@revision] on the Hub (TODO_MODEL; default: by "
+        "device)",
     )  # fmt: skip
-    group.add_argument(
-        "--origin", action="append", metavar="ADDRESS",
-        default=[part.strip() for part in given("TODO_ORIGINS", "").split(",") if part.strip()],
+    parser.add_argument(
+        "--device", default=given("TODO_DEVICE") or None,
+        help="cpu, cuda, cuda:1, ... (TODO_DEVICE; default: cuda if there is one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=_whole_number("GRADIO_SERVER_PORT", 1, 65535), metavar="N",
+        default=given("GRADIO_SERVER_PORT") or None,
+        help="taken or fail (GRADIO_SERVER_PORT; default: the first free one from 7860)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--host", default=given("GRADIO_SERVER_NAME") or ("0.0.0.0" if given("SPACE_ID") else "127.0.0.1"),
+        help="address to listen on; 0.0.0.0 is every one (GRADIO_SERVER_NAME; default: this machine only, "
+        "every one in a Space)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--share", action="store_true", default=given("GRADIO_SHARE", "").lower() in YES,
+        help="also make a public link, through Gradio's servers (GRADIO_SHARE; default: no)",
+    )  # fmt: skip
+    serving = parser.add_argument_group("serving")
+    serving.add_argument(
+        "--proxies", type=_whole_number("TODO_PROXIES", 0, 10), metavar="N",
+        default=given("TODO_PROXIES") or (1 if given("SPACE_HOST") else 0),
+        help="trusted proxies in front, which say in X-Forwarded-For who asks (TODO_PROXIES; default: 0, and "
+        "1 on a Space)",
+    )  # fmt: skip
+    serving.add_argument(
+        "--origin", dest="origins", action="append", type=_origin, default=[], metavar="ADDRESS",
         help="an address under which browsers know this server, or of another site that may ask it, like "
         "https://example.org; can be repeated (TODO_ORIGINS, with commas)",
     )  # fmt: skip
-    group.add_argument(
+    serving.add_argument(
         "--log-prompts", action="store_true", default=given("TODO_LOG_PROMPTS", "").lower() in YES,
         help="log prompts too (TODO_LOG_PROMPTS; default: no)",
     )  # fmt: skip
-    group.add_argument(
-        "--grace", default=given("TODO_GRACE") or "8", metavar="SECONDS",
-        help="that a run has to finish when the server is told to end (TODO_GRACE; default: 8)",
+    serving.add_argument(
+        "--grace", type=_whole_number("TODO_GRACE", 0, 24 * 3600), default=given("TODO_GRACE") or 8,
+        metavar="SECONDS",
+        help="that a run has to finish when the server is stopped (TODO_GRACE; default: 8)",
     )  # fmt: skip
-    add_limits(parser, environment)
+    group = parser.add_argument_group("limits", "for a server that many share")
+    for limit in fields(Limits):
+        variable = f"TODO_MAX_{limit.name.upper()}"
+        group.add_argument(
+            f"--max-{limit.name.replace('_', '-')}", dest=limit.name, metavar="N",
+            type=_whole_number(variable, 1, limit.metadata["most"]), default=given(variable) or limit.default,
+            help=f"{limit.metadata['about']} ({variable}; default: {limit.default})",
+        )  # fmt: skip
+    origins = [*_listed(given("TODO_ORIGINS")), *(f"https://{host}" for host in _listed(given("SPACE_HOST")))]
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = vars(parser.parse_args([*(f"--origin={origin}" for origin in origins), *arguments]))
+    limits = Limits(**{limit.name: options.pop(limit.name) for limit in fields(Limits)})
+    return ServerOptions(limits=limits, origins=tuple(options.pop("origins")), **options)
 
 
-def _whole(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:
-        return text  # `Serving` says what is wrong with it
+def _whole_number(variable: str, low: int, high: int) -> Callable[[str], int]:
+    """The `type` of an option that `variable` can give, too."""
+
+    def value_of(text: str) -> int:
+        with suppress(ValueError):
+            if low <= int(text) <= high:
+                return int(text)
+        raise argparse.ArgumentTypeError(
+            f"it, or {variable}, must be a whole number from {low} to {high}, not {text!r}"
+        )
+
+    return value_of
+
+
+def _origin(text: str) -> str:
+    """The `type` of `--origin`."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+        raise argparse.ArgumentTypeError(
+            f"it, or TODO_ORIGINS, must be like https://example.org, without a path, not {text!r}"
+        )
+    return text
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]

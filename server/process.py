@@ -1,39 +1,67 @@
-"""Ctrl-C and SIGTERM as something to wait for."""
+"""What belongs to the process: the signals that end it, its open files and its temporary folder."""
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from filelock import FileLock, Timeout
+
+PREFIX = "todo-page-"
+LOCK = ".lock"
 
 
-class Told(threading.Event):
-    """Set by the first signal."""
+def wait_for_shutdown_signal() -> None:
+    """Wait on the main thread for SIGTERM or Ctrl-C. A second signal ends the process on the spot."""
+    received = threading.Event()
 
-    def wait_for_it(self) -> None:
-        """Wait on the main thread, which alone can be signalled."""
-        while not self.wait(0.2):  # a wait without end would not let the handler run everywhere
-            pass
+    def handle(number: int, frame: FrameType | None) -> None:
+        if received.is_set():
+            os._exit(128 + number)
+        received.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    while not received.wait(0.2):  # a wait without a timeout keeps the handler from running on Windows
+        pass
+    gc.freeze()  # without it Python looks at every object once more before it ends, which takes seconds
+
+
+def raise_open_files_limit() -> None:
+    """Let this process open as many files, and so connections, as the system allows; often it is 1024."""
+    try:
+        import resource
+    except ImportError:  # on Windows, which has no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager
-def told_to_end() -> Iterator[Told]:
-    """Handle the signals for the length of a `with` block. A second one ends the process on the spot."""
-    told = Told()
+def temporary_folder(parent: str | Path | None = None) -> Iterator[Path]:
+    """A new folder, removed at the end of the block. First removes the folders of processes that were killed.
 
-    def tell(number: int, frame: FrameType | None) -> None:
-        if told.is_set():
-            os._exit(128 + number)
-        told.set()
-
-    before = {number: signal.signal(number, tell) for number in SIGNALS}
+    Args:
+        parent: where to make it (default: the system's folder for temporary files).
+    """
+    parent = Path(parent or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in parent.glob(f"{PREFIX}*/{LOCK}"):
+        with suppress(Timeout, OSError), FileLock(abandoned, timeout=0):
+            shutil.rmtree(abandoned.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
     try:
-        yield told
+        # The system frees the lock of a process that dies; a process id in a file could be another's by then.
+        with FileLock(folder / LOCK, timeout=0):
+            yield folder
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        shutil.rmtree(folder, ignore_errors=True)

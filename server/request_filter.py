@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY = 256 * 1024  # bytes; two prompts of the longest kind and all settings take less than a tenth
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+TOO_LONG = f"A request can have {BODY} bytes here."
 
 PAGES = (
     "", "config", "theme.css", "favicon.ico", "robots.txt", "manifest.json", "healthz", "metrics",
@@ -26,14 +26,14 @@ API_ROUTES = (
 FILE = "file="
 
 
-class Guard:
+class RequestFilter:
     """ASGI middleware.
 
     Args:
         files: the only folder from which `/gradio_api/file=` may serve, and from it only pictures.
-        hosts: names by which this server may be called, without ports; empty for any. Named where the server
-            listens on this machine alone, they keep out a foreign site whose name points here.
-        origins: whence a browser may ask, beside the server's own pages, as `https://example.org`.
+        hosts: allowed host names, without ports; empty for any. They keep out a foreign site whose name
+            points here, if the server listens on this machine alone.
+        origins: allowed origins beside the server's own, as `https://example.org`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Guard:
         if refusal is None:
             body = await _body(receive)
             if body is None:
-                refusal = PlainTextResponse(f"A request can have {BODY} bytes here.", 413)
+                refusal = PlainTextResponse(TOO_LONG, 413)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -62,27 +62,27 @@ class Guard:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
+        # Not starlette's TrustedHostMiddleware: it cannot say what the operator can do about it.
         if self._hosts and _name(host) not in self._hosts:
             return PlainTextResponse(
-                "This server is not called so. Whoever runs it can allow an address with --origin.", 403
+                "This server has another name. Its operator can allow this one with --origin.", 403
             )
-        if origin is not None and not self._is_own(origin, host, headers.get("x-forwarded-host")):
+        if origin is not None and not self._is_allowed(origin, host, headers.get("x-forwarded-host")):
             return PlainTextResponse(
-                "Other sites may not ask this server. Whoever runs it can allow one with --origin.",
-                403,
+                "Other sites may not use this server. Its operator can allow one with --origin.", 403
             )
         if not self._is_served(scope["path"].removeprefix(scope.get("root_path", ""))):
             return PlainTextResponse("There is nothing here.", 404)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > BODY:
-            return PlainTextResponse(f"A request can have {BODY} bytes here.", 413)
+            return PlainTextResponse(TOO_LONG, 413)
         return None
 
-    def _is_own(self, origin: str, *hosts: str | None) -> bool:
-        if origin in self._origins:
-            return True
-        parts = urlsplit(origin)
-        return any(host and parts.netloc and _same(parts.scheme, parts.netloc, host) for host in hosts)
+    def _is_allowed(self, origin: str, *hosts: str | None) -> bool:
+        scheme, _, address = origin.partition("://")
+        return origin in self._origins or any(
+            host and address and _same(scheme, address, host) for host in hosts
+        )
 
     def _is_served(self, path: str) -> bool:
         first, _, rest = path.removeprefix("/").partition("/")
@@ -95,7 +95,7 @@ class Guard:
 
 
 async def _body(receive: Receive) -> list[Message] | None:
-    """The messages that make up the body; None where it is too long."""
+    """The messages that make up the body; None if it is too long."""
     messages, size = [], 0
     while True:
         message = await receive()
@@ -108,7 +108,7 @@ async def _body(receive: Receive) -> list[Message] | None:
 
 
 def _again(messages: list[Message], receive: Receive) -> Receive:
-    """What was received already, and then what comes."""
+    """First what was received already, then what comes."""
     left = iter(messages)
 
     async def receive_again() -> Message:
@@ -126,7 +126,7 @@ def _name(host: str) -> str:
         return ""
 
 
-def _same(scheme: str, netloc: str, host: str) -> bool:
+def _same(scheme: str, address: str, host: str) -> bool:
     """Whether an origin is that of a `Host` header, which leaves out its scheme's own port."""
     port = {"http": ":80", "https": ":443"}.get(scheme, "")
-    return netloc.lower().removesuffix(port) == host.lower().removesuffix(port)
+    return address.lower().removesuffix(port) == host.lower().removesuffix(port)

@@ -1,4 +1,4 @@
-"""The runs that visitors ask for: accepted, run, counted, logged, and ended with the server."""
+"""The runs of visitors: accepted, run, counted, logged, and ended with the server."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.request import Request
 from server.limits import Limits, OverLimit
-from server.log import RequestLine, log_request
 from server.metrics import Metrics
-from server.visitors import Turnstile
+from server.rate_limiter import RateLimiter
 
 LOG = logging.getLogger("server.runs")
-BROKEN = "The run failed for a reason that only the server's log tells. The next one can work."
+REQUESTS = logging.getLogger("server.requests")
+BROKEN = "The run failed. The reason is in the server's log. The next run can work."
 DISK_FULL = "The server's disk is full, so the picture could not be kept. Try again later."
 CLOSING = "The server is being stopped or restarted. Try again in a minute."
 STOPPED_BY_CLOSING = f"Stopped: {CLOSING[0].lower()}{CLOSING[1:]}"
@@ -58,22 +58,55 @@ class Stop(threading.Event):
 
 @dataclass(eq=False)
 class Job:
-    """An accepted request."""
+    """What a visitor asked for, and what became of it. Times are on the monotonic clock."""
 
-    request: Request
     visitor: str
     by: str
+    """"page" or "api"."""
+    request: Request | None = None
+    """None if it was refused before it was known to be valid."""
     stop: Stop = field(default_factory=Stop)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
-    asked: float = field(default_factory=time.monotonic)
-    updated: float = 0.0
-    """When its place in the queue was last shown."""
+    queued: float | None = None
+    """When it entered the queue."""
     began: float | None = None
     """When its run began."""
+    ended: float = 0.0
     denoising: dict[str, float] = field(default_factory=dict)
-    """Median seconds by method."""
+    """Median seconds by method, of the methods that were done."""
     outcome: str = "gone"
+    """"finished", "stopped", "gone" (the visitor went away), "failed" or "refused"."""
     reason: str | None = None
+    """Why it was stopped or refused, in the words that the visitor got, or the kind of failure."""
+
+    @property
+    def waited(self) -> float | None:
+        """Seconds in the queue; None if it never entered it."""
+        return None if self.queued is None else (self.began or self.ended) - self.queued
+
+    @property
+    def took(self) -> float | None:
+        """Seconds of its run; None if it never began."""
+        return None if self.began is None else self.ended - self.began
+
+    def log_fields(self, with_prompts: bool) -> dict[str, object]:
+        """What the log says of it."""
+        fields: dict[str, object] = {
+            "id": self.id, "visitor": self.visitor, "by": self.by, "outcome": self.outcome,
+            "reason": self.reason,
+        }  # fmt: skip
+        if (request := self.request) is not None:
+            fields |= {
+                "width": request.width, "height": request.height, "steps": request.steps,
+                "factor": request.factors, "methods": request.methods, "repeats": request.repeats,
+            }  # fmt: skip
+        if self.waited is not None:
+            fields["waited"] = round(self.waited, 3)
+            fields["took"] = None if self.took is None else round(self.took, 3)
+            fields["denoising"] = {method: round(s, 4) for method, s in self.denoising.items()}
+        if request is not None and with_prompts:
+            fields |= {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class Runs:
@@ -82,7 +115,7 @@ class Runs:
     Args:
         run: how a comparison is run on the model.
         limits: what one visitor may ask for.
-        log_prompts: whether prompts may be logged.
+        log_prompts: whether prompts are logged.
         queue: the one that `run` waits in.
     """
 
@@ -90,12 +123,10 @@ class Runs:
         self, run: Run, limits: Limits, log_prompts: bool = False, queue: RunQueue = MACHINE
     ) -> None:
         self.run, self.limits, self.queue = run, limits, queue
-        self.metrics = Metrics(lambda: len(self.queue))
-        self.last_sign = time.monotonic()
-        """When a run last got further."""
+        self.metrics = Metrics(lambda: len(queue))
         self.closing = False
         self._log_prompts = log_prompts
-        self._rate = Turnstile(limits.per_minute)
+        self._rate_limiter = RateLimiter(limits.per_minute)
         self._jobs: set[Job] = set()
 
     def accept(self, settings: Mapping[str, object], visitor: str, by: str) -> Job:
@@ -103,25 +134,26 @@ class Runs:
 
         Args:
             settings: the fields of a `Request`, as they came.
-            visitor: whom it counts for.
+            visitor: who asks.
             by: "page" or "api".
 
         Raises:
             InvalidRequest: with a sentence for the visitor.
         """
-        request = None
+        job = Job(visitor, by)
         try:
             if self.closing:
                 raise OverLimit(CLOSING)
-            request = Request(**settings)
-            self.limits.check(request)
+            job.request = Request(**settings)
+            self.limits.check(job.request)
             if len(self.queue) >= self.limits.in_line:
-                raise OverLimit(self._queue_is_full())
-            self._rate.pass_through(visitor)
+                raise OverLimit(self._queue_is_full)
+            self._rate_limiter.admit(visitor)
         except InvalidRequest as error:
-            self._record(secrets.token_hex(8), visitor, by, "refused", str(error), request)
+            job.outcome, job.reason = "refused", str(error)
+            self._record(job)
             raise
-        return Job(request, visitor, by)
+        return job
 
     @contextmanager
     def events(self, job: Job) -> Iterator[Iterator[Event]]:
@@ -131,16 +163,17 @@ class Runs:
             InvalidRequest, RunFailed: with a sentence for the visitor; nothing else, whatever was raised by
                 the run or in the block.
         """
+        job.queued = time.monotonic()
         self._jobs.add(job)
-        timer = threading.Timer(self.limits.seconds, job.stop.ask, [self._took_too_long()])
+        if self.closing:  # since it was accepted
+            job.stop.ask(STOPPED_BY_CLOSING)
+        timer = threading.Timer(self.limits.seconds, job.stop.ask, [self._took_too_long])
         timer.daemon = True
         try:
-            if self.closing:  # since it was accepted
-                raise QueueFull(CLOSING)
             with closing(self.run(job.request, job.stop, self.limits.in_line)) as events:
                 yield self._watched(job, events, timer)
-        except QueueFull as error:
-            job.outcome, job.reason = "refused", CLOSING if self.closing else self._queue_is_full()
+        except QueueFull as error:  # since it was accepted
+            job.outcome, job.reason = "refused", self._queue_is_full
             raise RunFailed(job.reason) from error
         except InvalidRequest as error:
             job.outcome, job.reason = "refused", str(error)
@@ -155,10 +188,10 @@ class Runs:
         finally:
             timer.cancel()
             self._jobs.discard(job)
-            self._record(job.id, job.visitor, job.by, job.outcome, job.reason, job.request, job)
+            self._record(job)
 
     def close(self, grace: float) -> None:
-        """Accept nobody any more, send away those who wait, and end the run in progress.
+        """Accept no more requests, stop the runs that wait, and let the run in progress finish.
 
         Args:
             grace: seconds that the run in progress has to finish before it is stopped.
@@ -179,13 +212,18 @@ class Runs:
 
     def _watched(self, job: Job, events: Iterator[Event], timer: threading.Timer) -> Iterator[Event]:
         """The events, counted; updates on the place in the queue are throttled."""
+        updated = 0.0
         for event in events:
             match event:
+                case Waiting() | Tick() if job.began is None:
+                    # A long queue may not cost the run in progress more than a short one.
+                    now = time.monotonic()
+                    if now - updated < len(self.queue) / UPDATES_PER_SECOND:
+                        continue
+                    updated = now
                 case Started():
                     job.began = time.monotonic()
                     timer.start()
-                    if self.closing:  # it came first in the queue just then
-                        job.stop.ask(STOPPED_BY_CLOSING)
                 case MethodDone(result=result):
                     job.denoising[result.method] = result.times.seconds
                     self.metrics.method_seconds.labels(result.method).observe(result.times.denoising[-1])
@@ -194,65 +232,24 @@ class Runs:
                 case Stopped():
                     job.outcome, job.reason = "stopped", job.stop.because or None
             if isinstance(event, (Started, MethodStarted, StepDone, MethodDone)):
-                self.last_sign = time.monotonic()
                 self.metrics.last_step.set_to_current_time()
-            waits = job.began is None and isinstance(event, (Waiting, Tick))
-            if not waits or self._may_update(job):
-                yield event
+            yield event
 
-    def _may_update(self, job: Job) -> bool:
-        """Throttles queue-position updates: a long queue may not cost the run more than a short one."""
-        now = time.monotonic()
-        if now - job.updated < len(self.queue) / UPDATES_PER_SECOND:
-            return False
-        job.updated = now
-        return True
-
-    def _record(
-        self,
-        id: str,
-        visitor: str,
-        by: str,
-        outcome: str,
-        reason: str | None,
-        request: Request | None,
-        job: Job | None = None,
-    ) -> None:
+    def _record(self, job: Job) -> None:
         """Log and count how a request ended."""
-        now = time.monotonic()
-        waited = (job.began or now) - job.asked if job else None
-        took = now - job.began if job and job.began else None
-        self.metrics.requests.labels(outcome).inc()
-        if waited is not None:
-            self.metrics.waited_seconds.observe(waited)
-        if took is not None:
-            self.metrics.run_seconds.observe(took)
-        log_request(
-            RequestLine(
-                id=id,
-                visitor=visitor,
-                by=by,
-                outcome=outcome,
-                reason=reason,
-                width=request and request.width,
-                height=request and request.height,
-                steps=request and request.steps,
-                factor=request and request.factors,
-                methods=request and request.methods,
-                repeats=request and request.repeats,
-                waited=waited and round(waited, 3),
-                took=took and round(took, 3),
-                denoising={id: round(s, 4) for id, s in job.denoising.items()} if job else None,
-                prompt=request.prompt if request and self._log_prompts else None,
-                negative_prompt=request.negative_prompt if request and self._log_prompts else None,
-            )
-        )
+        job.ended = time.monotonic()
+        self.metrics.requests.labels(job.outcome).inc()
+        if job.waited is not None:
+            self.metrics.waited_seconds.observe(job.waited)
+        if job.took is not None:
+            self.metrics.run_seconds.observe(job.took)
+        REQUESTS.info("request %s", job.outcome, extra={"fields": job.log_fields(self._log_prompts)})
 
+    @property
     def _queue_is_full(self) -> str:
-        return (
-            f"{self.limits.in_line} comparisons are in line, which is all this server takes. Try again soon."
-        )
+        return f"The queue is full: it holds {self.limits.in_line} comparisons. Try again soon."
 
+    @property
     def _took_too_long(self) -> str:
         return (
             f"Stopped: a run may take {self.limits.seconds} seconds on this server. "

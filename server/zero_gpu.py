@@ -1,18 +1,18 @@
-"""Runs on ZeroGPU, where a Space has no GPU of its own and is lent one for the length of a call.
+"""Runs on ZeroGPU: a Space without a GPU of its own is lent one for the length of a call.
 
-The call is made in a process forked from this one, which has the GPU and inherits the loaded model. Only the
-arguments and what is yielded go between the two, pickled: no `threading.Event` can, and of exceptions only
-Gradio's come through. Hence `_Stops`, and errors as values in `LentGpu`. Elsewhere there is none of this.
+The call is made in a process forked from this one, which has the GPU and inherits the loaded model. Arguments
+and what is yielded go between the two pickled: a `threading.Event` cannot, and of exceptions only Gradio's
+come through. Hence a file instead of an event, and errors as values.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-import mmap
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
+from tempfile import NamedTemporaryFile
 
 import gradio as gr
 import spaces
@@ -23,8 +23,7 @@ from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from server.runs import Run
 
-# Rounded up from FLOPs, as nobody has timed it there yet: what is asked for is a limit, and what is left of
-# it is given back.
+# Rounded up from FLOPs, not measured. What is asked for is an upper limit; what is left of it is given back.
 START = 15.0  # seconds, with 7 GB of weights that go to the GPU, and the prompts' encoding
 STEP = 0.2  # seconds of a guided step of SDXL at 1024×1024
 DECODING = 1.0  # seconds at 1024×1024
@@ -34,7 +33,7 @@ LENT_FOR_TOO_LONG = (
 
 
 def runner(loaded: LoadedPipeline) -> Run:
-    """How this machine runs a comparison on a model. Must be made before the page is launched."""
+    """How this machine runs a comparison on a model. To be called before the page is launched."""
     return LentGpu(loaded).run if Config.zero_gpu else partial(run, loaded)
 
 
@@ -51,15 +50,14 @@ def gpu_seconds(request: Request) -> int:
 
 
 class LentGpu:
-    """Runs comparisons on GPUs that are lent."""
+    """Runs comparisons on lent GPUs."""
 
     def __init__(self, loaded: LoadedPipeline) -> None:
-        self._stops = _Stops()
-
-        @spaces.GPU(duration=lambda request, ticket: gpu_seconds(request))
-        def lent(request: Request, ticket: int) -> Iterator[Event | InvalidRequest | RunFailed]:
+        @spaces.GPU(duration=lambda request, going_on: gpu_seconds(request))
+        def lent(request: Request, going_on: str) -> Iterator[Event | InvalidRequest | RunFailed]:
             try:
-                yield from run(loaded, request, _Stop(self._stops, ticket), queue=RunQueue())
+                # A new queue: this process inherits the other one as it was, and nobody leaves it here.
+                yield from run(loaded, request, _StopIfGone(going_on), queue=RunQueue())
             except (InvalidRequest, RunFailed) as error:
                 yield error
 
@@ -70,63 +68,40 @@ class LentGpu:
     ) -> Iterator[Event]:
         """As `compare.run`; also a refusal to lend a GPU is a `RunFailed` with its reason.
 
-        Each call has a process and a GPU of its own, so none waits for another: a place in the queue only
+        Each call has a process and a GPU of its own, so none waits for another: its place in the queue only
         counts it. Waiting for a GPU ends with one or a refusal, after a minute at most; until then `stop`
         waits too.
         """
-        with MACHINE.place(max_queue):
-            yield from self._run(request, stop)
-
-    def _run(self, request: Request, stop: threading.Event | None) -> Iterator[Event]:
-        ticket = self._stops.ticket()
-        events = self._lent(request, ticket)
-        try:
-            for event in events:
-                if stop is not None and stop.is_set():
-                    self._stops.stop(ticket)
-                if isinstance(event, Exception):
-                    raise event
-                yield event
-        except gr.Error as error:
-            raise _as_ours(error) from error
-        finally:
-            self._stops.stop(ticket)
-            # Waits for the other process, up to a step, and this may be the server's event loop.
-            threading.Thread(target=events.close, name="end of a lent GPU", daemon=True).start()
+        # The run in the other process ends once this file is gone, and the block removes it in any case.
+        with MACHINE.place(max_queue), NamedTemporaryFile(prefix="todo-run-") as going_on:
+            events = self._lent(request, going_on.name)
+            try:
+                for event in events:
+                    if stop is not None and stop.is_set():
+                        going_on.close()
+                    if isinstance(event, Exception):
+                        raise event
+                    yield event
+            except gr.Error as error:
+                raise _as_ours(error) from error
+            finally:
+                # Waits for the other process, up to a step, and this may be the server's event loop.
+                threading.Thread(target=events.close, name="end of a lent GPU", daemon=True).start()
 
 
-class _Stops:
-    """Which runs are to stop, in memory that this process shares with those forked from it."""
+class _StopIfGone(threading.Event):
+    """The `stop` of a run in another process: set once a file is gone."""
 
-    PLACES = 4096  # more than runs at a time, so that no two of them share one
-
-    def __init__(self) -> None:
-        self._told = memoryview(mmap.mmap(-1, 8 * self.PLACES)).cast("Q")
-        self._tickets = itertools.count(1)
-
-    def ticket(self) -> int:
-        return next(self._tickets)
-
-    def stop(self, ticket: int) -> None:
-        self._told[ticket % self.PLACES] = ticket
-
-    def is_stopped(self, ticket: int) -> bool:
-        return self._told[ticket % self.PLACES] == ticket
-
-
-class _Stop(threading.Event):
-    """The `stop` of a run in another process."""
-
-    def __init__(self, stops: _Stops, ticket: int) -> None:
+    def __init__(self, file: str) -> None:
         super().__init__()
-        self._stops, self._ticket = stops, ticket
+        self._file = file
 
     def is_set(self) -> bool:
-        return self._stops.is_stopped(self._ticket)
+        return not os.path.exists(self._file)
 
 
 def _as_ours(error: gr.Error) -> Exception:
-    """Why no GPU is lent, `spaces` says in words for the visitor; of what failed on one, only the class."""
+    """`spaces` says in words for the visitor why it lends no GPU; of an error on a GPU, only the class."""
     said = str(error.message)
     if error.title != "ZeroGPU worker error":
         return RunFailed(said)

@@ -38,8 +38,8 @@ class Answer:
     """What one request was answered."""
 
     request: Request
-    said: Request
-    """The request that the report is of."""
+    reported: Request
+    """The request that the report is about."""
     pictures: dict[str, bytes]
     """Pixels by method."""
     prompts: frozenset[str]
@@ -47,7 +47,7 @@ class Answer:
 
 
 def mixed_requests(number: int, different: int, seed: int = 0) -> list[Request]:
-    """So many small requests of all kinds, in random order, of which so many differ."""
+    """`number` small requests of all kinds in random order, `different` of them different."""
     choose = random.Random(seed)
     kinds = [
         Request(
@@ -78,7 +78,7 @@ def ask(address: str, requests: Sequence[Request]) -> list[Answer]:
 
 
 def ask_all(address: str, requests: Sequence[Request], clients: int) -> list[Answer]:
-    """Share the requests out to so many clients, which send them all at once."""
+    """Share the requests out to clients, which send them all at once."""
     with ThreadPoolExecutor(clients) as pool:
         shares = [requests[first::clients] for first in range(clients)]
         return [answer for answers in pool.map(ask, [address] * clients, shares) for answer in answers]
@@ -104,8 +104,8 @@ def what_is_wrong(
     if len(set(pictures)) < len(pictures):
         yield "two requests give the same picture, so that a swap would not show"
     for answer in answers:
-        if answer.said != answer.request or answer.prompts != {answer.request.prompt}:
-            yield f"the answer to {answer.request} is of {answer.said}, {set(answer.prompts)}"
+        if answer.reported != answer.request or answer.prompts != {answer.request.prompt}:
+            yield f"the answer to {answer.request} is of {answer.reported}, {set(answer.prompts)}"
         elif answer.pictures != right[answer.request]:
             yield f"{answer.request} gives other pictures alone"
 
@@ -129,12 +129,12 @@ def _answer(request: Request, gallery: list, report: dict) -> Answer:
         with Image.open(entry["image"]) as picture:
             prompts.add(picture.text["prompt"])
             pictures[result["method"]] = picture.tobytes()
-    said = Request(**{field.name: report["request"][field.name] for field in fields(Request)})
-    return Answer(request, said, pictures, frozenset(prompts))
+    reported = Request(**{field.name: report["request"][field.name] for field in fields(Request)})
+    return Answer(request, reported, pictures, frozenset(prompts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start a server, load it, and say how it went. Returns the exit code: 0 where all was right."""
+    """Start a server, load it, and say how it went. Returns the exit code: 0 if all was right."""
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__.split("\n")[0])
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--clients", type=int, default=20)

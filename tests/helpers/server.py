@@ -61,6 +61,5 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
             time.sleep(0.2)
         yield Server(f"http://127.0.0.1:{port}", said.read_text(), process, said, temporary)
     finally:
-        if process.poll() is None:
-            process.terminate()
+        process.kill()  # an orderly end takes seconds; tests/server/test_faults.py has those
         process.wait(timeout=60)

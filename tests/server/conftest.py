@@ -1,1 +1,1 @@
-from tests.helpers.fixtures import client, loaded, page, temporary  # noqa: F401
+from tests.helpers.fixtures import client, loaded, temporary  # noqa: F401

@@ -1,43 +1,48 @@
-"""What happens to runs on ZeroGPU, told as JSON. A process of its own: `spaces` decides when it is imported.
+"""Runs on ZeroGPU. `test_zero_gpu.py` starts these tests in a process of their own, with a lender beside it.
 
-The forked process, its queues and the lending are those of `spaces`; only the GPU itself is missing, so that
-the model computes on the CPU in there.
+The forked process, its queues and the lending are those of `spaces`. Only the GPU is missing: there the model
+computes on the CPU.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import signal
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.server import cuda_build  # noqa: F401
-
-# isort: split
+import pytest
 import spaces.zero.torch
 from gradio.exceptions import Error
 
 import compare
 from app import Page
+from compare.errors import InvalidRequest, QueueFull, RunFailed
+from compare.experiment.worker import MACHINE
 from compare.models.load import LoadedPipeline, Source, load_pipeline, loaded_pipeline
-from server.zero_gpu import LentGpu
+from server.zero_gpu import LENT_FOR_TOO_LONG, LentGpu
 from tests.helpers.tiny_models import sdxl_pipeline
+from tests.helpers.visitors import wait_until
 
 
-def main(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def loaded() -> LoadedPipeline:
     spaces.zero.torch.init = lambda uuid: None
     spaces.zero.torch.move = lambda callback=None: None
-    loaded = loaded_pipeline(sdxl_pipeline().to("cpu"), Source(place="somewhere/tiny-sdxl", name="tiny"))
-    told = {case.__name__: case(loaded) for case in (
-        finished, stopped, invalid, failed, left, after_all_that, refused, taken_back,
-    )}  # fmt: skip
-    told["loaded"] = on_the_emulated_gpu(folder)
-    print("TOLD", json.dumps(told))
+    return loaded_pipeline(sdxl_pipeline().to("cpu"), Source(place="somewhere/tiny-sdxl", name="tiny"))
+
+
+@pytest.fixture(scope="module")
+def here(loaded: LoadedPipeline) -> list[compare.Event]:
+    """The events of a run in this process."""
+    return list(compare.run(loaded, request()))
+
+
+@pytest.fixture(autouse=True)
+def _place_is_freed() -> Iterator[None]:
+    yield
+    assert len(MACHINE) == 0
 
 
 def request(**changes: object) -> compare.Request:
@@ -45,111 +50,100 @@ def request(**changes: object) -> compare.Request:
     return compare.Request(**{**small, **changes})
 
 
-def kinds(events: Iterator[object]) -> list[str]:
-    return [type(event).__name__ for event in events if not isinstance(event, compare.Tick)]
+def kinds(events: list[compare.Event]) -> list[type]:
+    return [type(event) for event in events if not isinstance(event, compare.Tick)]
 
 
-def pictures(comparison: compare.Comparison) -> list[str]:
-    return [hashlib.sha256(result.image.tobytes()).hexdigest() for result in comparison.results]
+def pictures(events: list[compare.Event]) -> list[bytes]:
+    return [result.image.tobytes() for result in events[-1].comparison.results]
 
 
-def error_of(events: Callable[[], Iterator[object]]) -> list[str]:
-    try:
-        list(events())
-    except Exception as error:
-        return [type(error).__name__, str(error)]
-    return ["none", ""]
+def test_a_run_has_the_same_events_and_pictures_and_one_place_in_the_queue(loaded, here) -> None:
+    lent, places = [], set()
+    for event in LentGpu(loaded).run(request()):
+        lent.append(event)
+        places.add(len(MACHINE))
+    assert kinds(lent) == kinds(here)
+    assert pictures(lent) == pictures(here)
+    assert len(set(pictures(lent))) == 3
+    assert lent[-1].comparison.results[0].image.info["prompt"] == "a fox"
+    assert places == {1}
 
 
-def finished(loaded: LoadedPipeline) -> dict:
-    here = list(compare.run(loaded, request()))
-    lent = list(LentGpu(loaded).run(request()))
-    return {
-        "kinds here": kinds(here),
-        "kinds": kinds(lent),
-        "pictures here": pictures(here[-1].comparison),
-        "pictures": pictures(lent[-1].comparison),
-        "text": lent[-1].comparison.results[0].image.info["prompt"],
-        "pid": os.getpid(),
-    }
-
-
-def stopped(loaded: LoadedPipeline) -> dict:
+def test_stop_reaches_the_other_process_and_keeps_what_is_done(loaded) -> None:
     stop = threading.Event()
-    last = None
-    for event in LentGpu(loaded).run(request(steps=100), stop):
+    for event in LentGpu(loaded).run(request(steps=20), stop):
         if isinstance(event, compare.MethodDone):
             stop.set()
-        last = event
-    return {"last": type(last).__name__, "done": [result.method for result in last.comparison.results]}
+    assert isinstance(event, compare.Stopped)
+    assert [result.method for result in event.comparison.results] == ["baseline"]
 
 
-def invalid(loaded: LoadedPipeline) -> list[str]:
-    return error_of(lambda: LentGpu(loaded).run(request(factor=8)))
+def test_what_is_wrong_with_a_request_comes_back_as_it_was_said(loaded) -> None:
+    with pytest.raises(InvalidRequest, match="stride=8"):
+        list(LentGpu(loaded).run(request(factor=8)))
 
 
-def failed(loaded: LoadedPipeline) -> list[str]:
-    forward = loaded.pipe.unet.forward
-    loaded.pipe.unet.forward = lambda *_, **__: 1 / 0
-    try:
-        return error_of(lambda: LentGpu(loaded).run(request()))
-    finally:
-        loaded.pipe.unet.forward = forward
+def test_what_fails_in_the_other_process_is_an_error_here(loaded, monkeypatch) -> None:
+    monkeypatch.setattr(loaded.pipe.unet, "forward", lambda *_, **__: 1 / 0)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError on a lent GPU"):
+        list(LentGpu(loaded).run(request()))
 
 
-def left(loaded: LoadedPipeline) -> dict:
-    """The reader goes away in the middle; then another one comes to the same process."""
-    gpu = LentGpu(loaded)
+def test_a_reader_that_goes_away_waits_for_nothing_and_leaves_the_process_fit_for_the_next(
+    loaded, here, monkeypatch, tmp_path: Path
+) -> None:
+    def is_closing() -> bool:
+        return any(thread.name == "end of a lent GPU" for thread in threading.enumerate())
+
+    def held(*args: object, **kwargs: object) -> object:
+        wait_until((tmp_path / "go-on").exists)
+        return forward(*args, **kwargs)
+
+    gpu, forward = LentGpu(loaded), loaded.pipe.unet.forward
+    monkeypatch.setattr(loaded.pipe.unet, "forward", held)
     events = gpu.run(request(steps=100))
-    next(event for event in events if isinstance(event, compare.StepDone))
-    began = time.monotonic()
+    next(event for event in events if isinstance(event, compare.Started))
     events.close()
-    took = time.monotonic() - began
-    until = time.monotonic() + 30
-    while any(thread.name == "end of a lent GPU" for thread in threading.enumerate()):
-        assert time.monotonic() < until, "the lent GPU is kept"
-        time.sleep(0.05)
-    return {"closing took": took, "next": pictures(list(gpu.run(request()))[-1].comparison)}
+    assert is_closing(), "it waited for the other process"
+    (tmp_path / "go-on").touch()
+    wait_until(lambda: not is_closing())
+    assert pictures(list(gpu.run(request()))) == pictures(here)
 
 
-def after_all_that(loaded: LoadedPipeline) -> list[str]:
-    return pictures(list(LentGpu(loaded).run(request()))[-1].comparison)
+def test_a_refusal_to_lend_is_shown_in_the_lenders_words(loaded) -> None:
+    with pytest.raises(RunFailed, match=r"GPU limit|quota"):
+        list(LentGpu(loaded).run(request(width=2048, height=2048, steps=100, repeats=20)))
 
 
-def refused(loaded: LoadedPipeline) -> list[str]:
-    return error_of(lambda: LentGpu(loaded).run(request(width=2048, height=2048, steps=100, repeats=20)))
+def test_a_gpu_that_is_taken_back_is_said(loaded) -> None:
+    before = children()
+    events = LentGpu(loaded).run(request(steps=100))
+    next(event for event in events if isinstance(event, compare.StepDone))
+    (lent,) = children() - before  # each run has a process of its own
+    os.kill(lent, signal.SIGKILL)  # what ZeroGPU does to a run that takes too long
+    with pytest.raises(RunFailed, match=LENT_FOR_TOO_LONG):
+        list(events)
 
 
-def taken_back(loaded: LoadedPipeline) -> list[str]:
-    """What ZeroGPU does to a run that takes too long."""
-
-    def until_killed() -> Iterator[object]:
-        for event in LentGpu(loaded).run(request(steps=100)):
-            if isinstance(event, compare.StepDone):
-                (child,) = (p for p in children() if p not in before)
-                os.kill(child, signal.SIGKILL)
-            yield event
-
-    before = set(children())
-    return error_of(until_killed)
-
-
-def children() -> list[int]:
+def children() -> set[int]:
     tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
-def on_the_emulated_gpu(folder: Path) -> dict:
-    """Loading in the main process, which has no GPU but is to behave as if it had."""
-    loaded = load_pipeline(folder)
-    page = Page(loaded, None)
+def test_a_full_queue_lends_no_gpu(loaded) -> None:
+    with MACHINE.place(), pytest.raises(QueueFull):
+        list(LentGpu(loaded).run(request(), max_queue=1))
+
+
+def test_the_model_is_loaded_for_a_gpu_that_the_main_process_does_not_have(tmp_path: Path) -> None:
+    sdxl_pipeline().to("cpu").save_pretrained(tmp_path)
+    loaded = load_pipeline(tmp_path)
     try:
+        page = Page(loaded, None)
         page.blocks.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
         page.blocks.close(verbose=False)
     except Error as error:
-        return {"error": str(error)}
-    return loaded.info.model_dump()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+        pytest.fail(str(error))
+    assert (loaded.info.device, loaded.info.dtype) == ("cuda", "float16")
+    assert "NVIDIA" in loaded.info.device_name

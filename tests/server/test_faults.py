@@ -43,7 +43,7 @@ def limited(server: Server, kind: int, soft: int) -> Iterator[None]:
 
 @pytest.fixture
 def as_before(server: Server, client: Client) -> Iterator[None]:
-    """After the test: the next request is right, the line empty, no half-written file."""
+    """After the test: the next request is right, the queue empty, no half-written file."""
     right = pixels(client)
     yield
     wait_until(lambda: not is_running(server))
@@ -52,7 +52,7 @@ def as_before(server: Server, client: Client) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_before")
-def test_where_memory_runs_out_a_smaller_size_is_named(server: Server, client: Client) -> None:
+def test_out_of_memory_names_a_smaller_size(server: Server, client: Client) -> None:
     held = psutil.Process(server.process.pid).memory_info().vms
     before = metric(server, 'todo_failures_total{kind="out_of_memory"}')
     with (
@@ -64,7 +64,7 @@ def test_where_memory_runs_out_a_smaller_size_is_named(server: Server, client: C
 
 
 @pytest.mark.usefixtures("as_before")
-def test_where_the_disk_is_full_it_is_said(server: Server, client: Client) -> None:
+def test_a_full_disk_is_said(server: Server, client: Client) -> None:
     with (
         limited(server, resource.RLIMIT_FSIZE, 4096),
         pytest.raises(AppError, match="disk is full"),
@@ -81,41 +81,28 @@ def test_a_client_that_disappears_frees_the_model(server: Server) -> None:
     wait_until(lambda: lines(server)[-1].get("outcome") == "gone")
 
 
-def test_after_sigkill_the_next_start_cleans_up_and_sigterm_lets_a_run_finish(tmp_path: Path) -> None:
-    moment = time.time()
-    with serving(tmp_path) as killed, streaming(killed, LONG):
-        wait_until(lambda: has_made_a_step_since(killed, moment))
-        killed.process.kill()
-        killed.process.wait()
-    (left,) = killed.temporary.glob("todo-page-*")
-    assert list(left.glob("*.png"))
-
-    with serving(tmp_path, "--grace", "100") as server, ThreadPoolExecutor(2) as pool:
-        assert not left.exists()
+def test_on_sigterm_a_run_goes_on_for_the_grace_and_every_visitor_is_told_why(tmp_path: Path) -> None:
+    left_by_a_killed_process = tmp_path / "temporary" / "todo-page-killed"
+    left_by_a_killed_process.mkdir(parents=True)
+    (left_by_a_killed_process / ".lock").touch()
+    with serving(tmp_path, "--grace", "4") as server, ThreadPoolExecutor(2) as pool:
+        assert not left_by_a_killed_process.exists()
+        one, other = (Client(server.address, verbose=False) for _ in range(2))
         moment = time.time()
-        running = pool.submit(predict, Client(server.address, verbose=False), width=256, height=256, steps=8)
+        running = pool.submit(predict, one, **LONG)
         wait_until(lambda: has_made_a_step_since(server, moment))
-        waiting = pool.submit(predict, Client(server.address, verbose=False))
+        waiting = pool.submit(predict, other)
         wait_until(lambda: metric(server, "todo_in_line") == 2)
         server.process.send_signal(signal.SIGTERM)
-        with pytest.raises(AppError, match="the server is being stopped or restarted"):
+        moment = time.time()
+        with pytest.raises(AppError, match="Stopped: the server is being stopped or restarted"):
             waiting.result()
         assert httpx.get(f"{server.address}/healthz").status_code == 503
         with pytest.raises(AppError, match="The server is being stopped or restarted"):
-            predict(Client(server.address, verbose=False))
-        pictures, report = running.result()
-        assert (len(pictures), report["request"]["steps"]) == (1, 8)
-        assert server.process.wait(timeout=60) == 0
-    assert list(server.temporary.glob("todo-page-*")) == []
-
-
-def test_without_time_left_sigterm_stops_the_run_and_says_so(tmp_path: Path) -> None:
-    moment = time.time()
-    with serving(tmp_path, "--grace", "0") as server, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(predict, Client(server.address, verbose=False), **LONG)
+            predict(other)
         wait_until(lambda: has_made_a_step_since(server, moment))
-        server.process.send_signal(signal.SIGTERM)
         with pytest.raises(AppError, match="Stopped: the server is being stopped or restarted"):
             running.result()
         assert server.process.wait(timeout=60) == 0
-    assert lines(server)[-1]["outcome"] == "stopped"
+    assert [line["outcome"] for line in lines(server)] == ["stopped", "refused", "stopped"]
+    assert list(server.temporary.glob("todo-page-*")) == []

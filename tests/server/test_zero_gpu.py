@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -47,10 +46,9 @@ def test_elsewhere_a_run_is_nothing_but_the_run() -> None:
 
 
 @pytest.fixture(scope="module")
-def zero_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict, Lender]]:
-    """What `tests.server.on_zero_gpu` tells, and what it asked of the lender."""
+def lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
+    """What the tests of `on_zero_gpu.py`, which all pass, asked of it."""
     folder = tmp_path_factory.mktemp("zero")
-    sdxl_pipeline().save_pretrained(folder / "tiny")
     with lender_on_this_machine() as lender:
         environment = {
             **os.environ,
@@ -58,80 +56,33 @@ def zero_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict, L
             "SPACES_ZERO_DEVICE_API_URL": lender.address,
             "ZEROGPU_OFFLOAD_DIR": str(folder / "offload"),
             "HOME": str(folder),
-            "OMP_NUM_THREADS": "1",  # threads do not survive a fork, and here the CPU computes on both sides
         }
+        options = ("-q", "-p", "tests.server.cuda_build", f"--basetemp={folder / 'tests'}")
         done = subprocess.run(
-            [sys.executable, "-m", "tests.server.on_zero_gpu", str(folder / "tiny")],
+            [sys.executable, "-m", "pytest", *options, "tests/server/on_zero_gpu.py"],
             cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        told = next(line for line in done.stdout.splitlines() if line.startswith("TOLD "))
-        yield json.loads(told.removeprefix("TOLD ")), lender
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield lender
 
 
-def test_a_run_on_a_lent_gpu_has_the_same_events_and_the_same_pictures(zero_gpu) -> None:
-    finished = zero_gpu[0]["finished"]
-    assert finished["kinds"] == finished["kinds here"]
-    assert finished["pictures"] == finished["pictures here"]
-    assert len(set(finished["pictures"])) == 3
-    assert finished["text"] == "a fox"  # what is written into the pictures comes along
-
-
-def test_it_runs_in_another_process_and_asks_for_the_seconds_it_needs(zero_gpu) -> None:
-    told, lender = zero_gpu
-    assert int(lender.calls("/allow")[0]["pid"]) != told["finished"]["pid"]
+def test_the_seconds_that_a_run_needs_are_asked_for(lender: Lender) -> None:
+    asked = [int(call["durationSeconds"]) for call in lender.calls("/schedule")]
     small = Request(prompt="a fox", width=64, height=64, steps=2, guidance_scale=4.0)
     # `spaces` multiplies by what the machine's GPU is slower than the one that it counts in.
-    factor = int(lender.calls("/schedule")[0]["durationSeconds"]) / gpu_seconds(small)
+    factor = asked[0] / gpu_seconds(small)
     assert 0.9 <= factor <= 3
-    refused = int(lender.calls("/schedule")[-2]["durationSeconds"]) / factor
-    assert refused == pytest.approx(
+    assert max(asked) / factor == pytest.approx(
         seconds(width=2048, height=2048, steps=100, repeats=20, guidance_scale=4.0), rel=0.01
     )
 
 
-def test_every_gpu_that_was_lent_is_given_back(zero_gpu) -> None:
-    lender = zero_gpu[1]
+def test_every_gpu_that_was_lent_is_given_back(lender: Lender) -> None:
     lent = {call["allowToken"] for call in lender.calls("/allow")}
     given_back = {call["allowToken"] for call in lender.calls("/release")}
     assert lent
     assert lent <= given_back
 
 
-def test_stop_reaches_the_other_process_and_keeps_what_is_done(zero_gpu) -> None:
-    assert zero_gpu[0]["stopped"] == {"last": "Stopped", "done": ["baseline"]}
-
-
-def test_what_is_wrong_with_a_request_comes_back_as_it_was_said(zero_gpu) -> None:
-    kind, said = zero_gpu[0]["invalid"]
-    assert kind == "InvalidRequest"
-    assert "stride=8" in said
-
-
-def test_what_fails_in_the_other_process_is_an_error_here(zero_gpu) -> None:
-    assert zero_gpu[0]["failed"] == ["RuntimeError", "ZeroDivisionError on a lent GPU"]
-
-
-def test_a_reader_that_goes_away_waits_for_nothing_and_leaves_the_model_fit_for_the_next(zero_gpu) -> None:
-    told = zero_gpu[0]
-    assert told["left"]["closing took"] < 0.5
-    assert told["left"]["next"] == told["after_all_that"] == told["finished"]["pictures"]
-
-
-def test_a_gpu_that_is_not_lent_is_said_in_the_lenders_words(zero_gpu) -> None:
-    kind, said = zero_gpu[0]["refused"]
-    assert kind == "RunFailed"
-    assert "GPU limit" in said or "quota" in said
-
-
-def test_a_gpu_that_is_taken_back_is_said(zero_gpu) -> None:
-    kind, said = zero_gpu[0]["taken_back"]
-    assert kind == "RunFailed"
-    assert said.startswith("The GPU was taken back before the run was done: try fewer steps")
-
-
-def test_the_model_is_loaded_for_a_gpu_at_start_where_the_main_process_has_none(zero_gpu) -> None:
-    told, lender = zero_gpu
-    assert (told["loaded"]["device"], told["loaded"]["dtype"]) == ("cuda", "float16")
-    assert "NVIDIA" in told["loaded"]["device_name"]
+def test_the_start_is_reported_once(lender: Lender) -> None:
     assert len(lender.calls("/startup-report")) == 1
