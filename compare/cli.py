@@ -170,7 +170,8 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from compare.experiment.worker import run
-    from compare.models.load import DTYPES, load_pipeline
+    from compare.models.load import load_pipeline
+    from compare.models.placement import DTYPES
 
     loaded = load_pipeline(
         options.model, options.device, DTYPES.get(options.dtype), attention=options.attention
@@ -266,7 +267,8 @@ def _sweep(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from compare.errors import OutOfMemory
-    from compare.models.load import DTYPES, load_pipeline, with_scheduler
+    from compare.models.load import load_pipeline, with_scheduler
+    from compare.models.placement import DTYPES
     from compare.study.curve import markdown, plot, points
     from compare.study.row_folder import RowFolder
     from compare.study.rows import Row, Setup
@@ -331,7 +333,8 @@ def _paired(options: argparse.Namespace) -> int:
 
 
 def _load_for_bench(options: argparse.Namespace) -> LoadedPipeline:
-    from compare.models.load import DTYPES, load_pipeline
+    from compare.models.load import load_pipeline
+    from compare.models.placement import DTYPES
     from compare.models.random_weights import random_pipeline
 
     if options.architecture and options.model:

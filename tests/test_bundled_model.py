@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 
-from compare.models.load import BUNDLED
+from compare.models.source import BUNDLED
 from todo_patch import ToDo, plan
 from training.artwork import BACKGROUNDS
 from training.examples import EXAMPLES, FIRST_SEED

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from compare.models.load import CLASSIFIER
+from compare.models.source import CLASSIFIER
 from compare.study.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
 from training.device import autocast, pick_device

@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict
 from compare.errors import InvalidRequest
 from compare.experiment.clock import timed_loop
 from compare.methods import method_of, put_on
-from compare.models.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
+from compare.models.load import LoadedPipeline, load_pipeline
+from compare.models.source import BUNDLED_DEFAULTS
 from compare.models.weights_hash import fingerprint
 from compare.statistics import Share
 from compare.study.classifier import Classifier, load_classifier

@@ -15,7 +15,7 @@ from PIL import Image
 
 from compare.cli import main
 from compare.errors import InvalidRequest, OutOfMemory
-from compare.models.load import BUNDLED, CLASSIFIER
+from compare.models.source import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
 from compare.study import sweep as sweep_module
 from compare.study.curve import markdown, plot, points
