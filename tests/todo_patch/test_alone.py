@@ -1,12 +1,15 @@
-"""The folder works where there is nothing else of this project."""
+"""The folder works without the rest of this project."""
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import diffusers
 import pytest
 
 import todo_patch
@@ -47,12 +50,25 @@ def test_a_copy_of_the_folder_works_next_to_a_script_and_without_tomesd(tmp_path
     assert run.stdout.strip() == "ToMe needs the tomesd package: pip install tomesd==0.1.3"
 
 
+@pytest.fixture
+def import_beside(monkeypatch) -> Iterator[Callable[[str], None]]:
+    """Import the package again, as beside this version of diffusers."""
+
+    def again(version: str) -> None:
+        monkeypatch.setattr(diffusers, "__version__", version)
+        importlib.reload(todo_patch)
+
+    yield again
+    monkeypatch.undo()
+    importlib.reload(todo_patch)
+
+
 @pytest.mark.parametrize("version", ["0.36.0", "0.42.1", "0.42.9.dev0"])
-def test_supported_versions_of_diffusers_pass(version) -> None:
-    todo_patch._require_supported(version)
+def test_supported_versions_of_diffusers_pass(import_beside, version) -> None:
+    import_beside(version)
 
 
-@pytest.mark.parametrize("version", ["0.25.0", "0.35.2", "0.43.0", "1.0.0"])
-def test_other_versions_of_diffusers_are_an_error_with_the_way_out(version) -> None:
+@pytest.mark.parametrize("version", ["0.25.0", "0.35.2", "0.43.0", "0.43.0.dev0", "1.0.0"])
+def test_other_versions_of_diffusers_are_an_error_with_the_way_out(import_beside, version) -> None:
     with pytest.raises(ImportError, match=f"found {version}.*pip install 'diffusers>="):
-        todo_patch._require_supported(version)
+        import_beside(version)

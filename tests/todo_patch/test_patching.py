@@ -159,13 +159,15 @@ def test_blocks_with_cross_attention_only_are_skipped() -> None:
     call(unet)
 
 
-@pytest.mark.parametrize("model", [None, "unet", torch.nn.Linear(1, 1), object()], ids=str)
+@pytest.mark.parametrize(
+    "model", [None, "unet", torch.nn.Linear(1, 1), object()], ids=["none", "name", "module", "object"]
+)
 def test_what_has_no_unet_is_a_type_error(model) -> None:
     with pytest.raises(TypeError, match="Expected a diffusers pipeline with a UNet"):
         apply_patch(model, ToDo())
 
 
-@pytest.mark.parametrize("method", [None, "todo", 2, ToDo])
+@pytest.mark.parametrize("method", [None, "todo", 2, ToDo], ids=["none", "name", "number", "class"])
 def test_what_is_no_method_is_a_type_error(method) -> None:
     with pytest.raises(TypeError, match="Expected a ToDo or a ToMe"):
         apply_patch(sdxl_unet(), method)

@@ -35,7 +35,7 @@ def tomesd_directly(make, method, max_downsample, calls, **options) -> list[torc
         (sd15_unet, ToMe(seed=SEED), 1),
         (sd15_unet, ToMe(ratio=0.5, levels=3, seed=SEED), 4),
     ],
-    ids=str,
+    ids=["sdxl", "sdxl-two-levels", "sdxl-stride-3", "sd15", "sd15-three-levels"],
 )
 @pytest.mark.parametrize("latent", [(12, 16), (13, 18)], ids=str)
 def test_tome_is_tomesd_called_directly_after_the_same_seed(make, method, max_downsample, latent) -> None:
