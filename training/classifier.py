@@ -17,18 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
 
-from compare.models.source import CLASSIFIER
+from compare.models.source import BUNDLED, CLASSIFIER
 from compare.study.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
-from training.device import autocast, pick_device
 from training.labelled import SEEN, UNSEEN, Sheet, crowded, draw_sheets, strangers
-from training.paths import SHIPPED
-from training.vae import to_pixels
+from training.vae import start_accelerator, to_pixels
 
-WEIGHTS = SHIPPED / CLASSIFIER
+WEIGHTS = BUNDLED / CLASSIFIER
 SIDES = (128, 160, 192, 256)  # px, of the windows it is trained on
 SCENES = {128: 400, 256: 200, 512: 100}  # held out, by side in px
 STRANGE_SCENES = 100
@@ -71,11 +70,12 @@ def train_classifier(
     batch: int,
     learning_rate: float,
     seed: int,
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> None:
     """Trains in place on ``windows`` random windows. ``batch`` is for 128 px; larger windows are fewer."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
+    device = accelerator.device
     classifier.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate, weight_decay=0.02)
     steps = windows // batch
@@ -86,7 +86,7 @@ def train_classifier(
         count = max(1, batch * SIDES[0] ** 2 // side**2)
         pixels, visible, backgrounds = _cut_windows(rng, sheets, len(classifier.objects), side, count)
         visible, backgrounds = visible.to(device), backgrounds.to(device)
-        with autocast(device):
+        with accelerator.autocast():
             objects, background = classifier(_worsen(rng, to_pixels(pixels, device)))
         certain = (visible >= SEEN) | (visible <= UNSEEN)
         right = (visible >= SEEN).float()
@@ -174,9 +174,8 @@ def main() -> None:
         objects = [thing.name for thing in THINGS[: args.things]]
         classifier = Classifier(objects, [background.name for background in BACKGROUNDS])
         sheets = draw_sheets(args.things, args.sheets, 512, args.seed, crowded)
-        train_classifier(
-            classifier, sheets, args.windows, args.batch, args.learning_rate, args.seed, pick_device()
-        )
+        options = (args.windows, args.batch, args.learning_rate, args.seed)
+        train_classifier(classifier, sheets, *options, start_accelerator())
         classifier.save(args.out)
     classifier = load_classifier(args.out)  # as rounded to float16
     things = len(classifier.objects)

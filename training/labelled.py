@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from training import WORK
 from training.artwork import BACKGROUNDS, RENDERED_SIDE, THINGS, fetch_icons, render
-from training.paths import WORK
 from training.scenes import Sticker, choose_things, draw_stickers
 
 # A thing counts as seen where at least so much of one of its stickers is in the window, and as not seen where

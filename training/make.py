@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from training.paths import SHIPPED, WORK
+from compare.models.source import BUNDLED, CLASSIFIER
+from training import WORK
 
 FEWEST_CROPS = 640  # some are held out, and the latents' scale is measured on 512
 
@@ -78,7 +79,7 @@ class Places:
 
     def ship(self, name: str, things: int, windows: int) -> tuple[Stage, ...]:
         """The model's folder, its classifier, a look at it, and its score."""
-        classifier = self.model / "classifier.safetensors"
+        classifier = self.model / CLASSIFIER
         return (
             Stage.of(
                 "export",
@@ -162,7 +163,7 @@ def main() -> None:
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of all amounts, to try it")
     parser.add_argument("--work", type=Path, default=WORK, help="delete it to begin anew")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="the model's folder")
+    parser.add_argument("--out", type=Path, default=BUNDLED, help="the model's folder")
     args = parser.parse_args()
     plan = {"cpu": on_a_cpu, "gpu": on_a_gpu}[args.plan]
     stages = plan(Places(args.work, args.out, args.scale))

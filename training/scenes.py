@@ -86,17 +86,6 @@ def draw_stickers(
     return sheet, stickers
 
 
-def draw_sheet(
-    rng: random.Random,
-    pictures: Sequence[Image.Image],
-    background: Background,
-    width: int,
-    height: int,
-) -> Image.Image:
-    """The picture of ``draw_stickers`` alone."""
-    return draw_stickers(rng, pictures, background, width, height)[0]
-
-
 def article(noun: str) -> str:
     """The indefinite one that goes before a noun."""
     return "an" if noun[0] in "aeiou" and not noun.startswith("uni") else "a"

@@ -21,20 +21,20 @@ from pydantic import BaseModel, ConfigDict
 
 from compare.errors import InvalidRequest
 from compare.experiment.clock import timed_loop
-from compare.methods import method_of, put_on
+from compare.methods import BASELINE, known_methods, method_of
 from compare.models.load import LoadedPipeline, load_pipeline
-from compare.models.source import BUNDLED_DEFAULTS
+from compare.models.source import BUNDLED, BUNDLED_DEFAULTS
 from compare.models.weights_hash import fingerprint
 from compare.statistics import Share
 from compare.study.classifier import Classifier, load_classifier
 from compare.study.row_folder import RowFolder
+from training import WORK
 from training.classifier import HELD_OUT_SEED, WEIGHTS
 from training.labelled import draw_sheets
-from training.paths import SHIPPED, WORK
 from training.prompts import Prompt, fixed_prompts
 from training.vae import score_vae
 
-METHODS = ("baseline", "tome", "todo", "todo-rotating")
+METHODS = tuple(method.id for method in known_methods() if not method.needs)
 VAE_SCENES, VAE_SIDE = 16, 256
 
 
@@ -159,7 +159,7 @@ def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt)
         methods=(settings.method,),
     )
     with (
-        put_on(loaded.pipe, settings.method, request),
+        method_of(settings.method).on(loaded.pipe, request),
         timed_loop(loaded.pipe, loaded.device) as clock,
     ):
         picture = loaded.pipe(
@@ -218,11 +218,11 @@ def _megabytes(folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--model", type=Path, default=SHIPPED, help="a pipeline folder with a vocabulary.json"
+        "--model", type=Path, default=BUNDLED, help="a pipeline folder with a vocabulary.json"
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 768], help="px a side")
     parser.add_argument("--prompts", type=int, nargs="+", default=[60, 24, 8], help="how many at each size")
-    parser.add_argument("--method", choices=METHODS, default="baseline")
+    parser.add_argument("--method", choices=METHODS, default=BASELINE.id)
     parser.add_argument("--factor", type=int, default=2, help="of downsampling; ToMe has the equal reduction")
     parser.add_argument("--steps", type=int, default=BUNDLED_DEFAULTS.steps)
     parser.add_argument("--guidance", type=float, default=BUNDLED_DEFAULTS.guidance_scale)
@@ -241,7 +241,7 @@ def main() -> None:
         return
     if len(args.sizes) != len(args.prompts):
         parser.error("--sizes and --prompts must be equally many")
-    factor = None if args.method == "baseline" else args.factor
+    factor = None if method_of(args.method) is BASELINE else args.factor
     name = args.method if factor is None else f"{args.method}-{factor}"
     out = args.out or WORK / "score" / name
 
