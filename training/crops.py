@@ -94,7 +94,7 @@ def _names(things: Sequence[Thing]) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--things", type=int, default=24, help="kinds of sticker: the first so many of artwork.py"
+        "--things", type=int, default=24, help="kinds of sticker: the first ones of artwork.py"
     )
     parser.add_argument("--count", type=int, default=32000)
     parser.add_argument("--side", type=int, default=128, help="crop side in px")

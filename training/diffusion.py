@@ -1,11 +1,11 @@
 """Trains the UNet and both text encoders on the latents of the crops.
 
-``python -m training.diffusion --crops 150000`` goes on from ``checkpoint.pt`` when there is one and stops
-when so many crops have been seen in all; with ``--cooldown 0.2`` the learning rate falls to zero over the
-last fifth of them. Killing it loses what came after the last checkpoint.
+``python -m training.diffusion --crops 150000`` continues from ``checkpoint.pt`` if there is one, and stops
+after 150,000 crops in all; with ``--cooldown 0.2`` the learning rate falls to zero over the last fifth of
+them. Stopping it loses what came after the last checkpoint.
 
-``torchrun --nproc-per-node 2 -m training.diffusion …`` shares the work between two processes, on CPU cores
-(``OMP_NUM_THREADS=1``) or on GPUs: ``--batch`` is then that of each.
+``torchrun --nproc-per-node 2 -m training.diffusion …`` divides the work between two processes, on CPU cores
+(``OMP_NUM_THREADS=1``) or on GPUs: ``--batch`` is then the batch of each.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Noise:
     @classmethod
     def of_scheduler(cls, device: torch.device) -> Noise:
         alphas = build_scheduler().alphas_cumprod.to(device)
-        # Euler keeps 2^-24 where zero belongs, to divide by it; training wants the zero.
+        # The last is zero; Euler's scheduler keeps 2^-24 there, to divide by it.
         alphas = torch.where(torch.arange(len(alphas), device=device) == len(alphas) - 1, 0.0, alphas)
         return cls(alphas.sqrt(), (1 - alphas).sqrt())
 
@@ -151,7 +151,7 @@ def _time_ids(n: int, device: torch.device) -> Tensor:
 
 
 def _begin_with(denoiser: Denoiser, folder: Path) -> None:
-    """The weights of a pipeline of the same shape; the optimizer's averages begin anew."""
+    """Load the weights of a pipeline of the same shape; the optimizer's averages start over."""
     pipe = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
     for name, part in denoiser.named_children():
         part.load_state_dict(getattr(pipe, name).state_dict())
@@ -186,7 +186,7 @@ def _tune_for_crops(device: torch.device) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crops", type=int, required=True, help="stop after so many in all")
+    parser.add_argument("--crops", type=int, required=True, help="stop after this many in all")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=9e-4)
     parser.add_argument("--cooldown", type=float, default=0.0, help="share of the run, at its end")

@@ -1,9 +1,8 @@
 """Scores a model by what its pictures show: fixed prompts, drawn as the page does, read by the classifier.
 
-``python -m training.score`` scores the bundled model; with ``--method todo --factor 2`` what is left of the
-prompt when its attention is patched. Every picture's reading is appended to ``rows.jsonl`` in the folder
-``--out`` at once: started again, it goes on where it was stopped. ``--table a b`` prints the results of
-several folders as one table.
+``python -m training.score`` scores the bundled model; ``--method todo --factor 2`` does it with patched
+attention. Every picture's reading is appended to ``rows.jsonl`` in the folder ``--out`` at once, so that a
+stopped run can be continued. ``--table a b`` prints the results of several folders as one table.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class _Record(BaseModel):
 
 
 class Settings(_Record):
-    """All that the pictures depend on besides size and prompt. Rows of different settings never mix."""
+    """Everything that the pictures depend on, except size and prompt. A folder has one of these only."""
 
     model: str
     weights: str
@@ -64,7 +63,7 @@ class Settings(_Record):
 
 
 class Row(_Record):
-    """One picture: what was asked for and what was seen."""
+    """One picture: the prompt, and what the classifier saw."""
 
     size: int
     """px a side."""
@@ -83,26 +82,26 @@ class Row(_Record):
 
     @property
     def found(self) -> bool:
-        """Every object asked for is there."""
+        """Every object of the prompt is there."""
         return set(self.objects) <= set(self.seen)
 
     @property
     def strayed(self) -> bool:
-        """There is an object that nobody asked for."""
+        """There is an object that is not in the prompt."""
         return not set(self.seen) <= set(self.objects)
 
 
 class SizeScore(_Record):
-    """How well prompts were followed at one size."""
+    """How well pictures of one size follow their prompts."""
 
     size: int
     one: Share
     """Prompts for one object whose object was found."""
     two: Share
-    """Prompts for two objects of which both were found."""
+    """Prompts for two objects that were both found."""
     background: Share
     strayed: Share
-    """Pictures with an object that nobody asked for."""
+    """Pictures with an object that is not in the prompt."""
     seconds_per_step: float
     """The median over the pictures."""
 
@@ -197,7 +196,7 @@ def summarise(rows: Sequence[Row], steps: int) -> tuple[SizeScore, ...]:
 
 
 def table(scores: Sequence[Score]) -> str:
-    """One Markdown table of all scores, by size and then in the order given. Strays show something else."""
+    """One Markdown table of all scores, by size and then in the order given."""
     lines = [
         "| size | method | object found | both of two found | background right | strays | s per step |",
         "|---|---|---|---|---|---|---|",
@@ -248,7 +247,7 @@ def main() -> None:
     loaded = load_pipeline(args.model, dtype=torch.float32)
     classifier = load_classifier(args.classifier).to(loaded.device)
     if loaded.vocabulary is None:
-        parser.error(f"{args.model} has no vocabulary.json: nobody knows what it can draw")
+        parser.error(f"{args.model} has no vocabulary.json, which lists what it can draw")
     objects = loaded.vocabulary.objects
     if unread := set(objects) - set(classifier.objects):
         parser.error(f"the classifier cannot read {', '.join(sorted(unread))}: train it on more --things")

@@ -1,4 +1,4 @@
-"""Draws the twelve fixed prompts with a model, one below the other's words, as one picture.
+"""Draws the twelve examples with a model as one picture, each below its prompt.
 
 ``python -m training.sheet`` uses the bundled model at 512 px and writes assets/mini-sdxl-sheet.png.
 """

@@ -23,7 +23,7 @@ from tests.helpers.hub import Hub
 from tests.helpers.original_layout import save_single_file, save_single_file_v2
 from tests.helpers.tiny_models import TEXT_WIDTH, sd15_pipeline, sdxl_pipeline, text_encoder
 
-WIDER = TEXT_WIDTH + 4  # of SDXL's second text encoder: by their widths the two are told apart
+WIDER = TEXT_WIDTH + 4  # of SDXL's second text encoder: diffusers tells the two apart by their widths
 
 
 def sdxl() -> DiffusionPipeline:
