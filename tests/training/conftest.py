@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-import compare  # noqa: F401  first: it keeps the libraries quiet
 from compare.study.classifier import Classifier, load_classifier
 from training import WORK
 from training.classifier import WEIGHTS
