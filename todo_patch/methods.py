@@ -87,9 +87,9 @@ class ToDo:
 class ToMe:
     """Token merging, by the `tomesd` package: the most similar tokens share one query, key and value.
 
-    Recommended by its authors: `ratio=0.5`, on the finest level only. The default here is the equal of
-    `ToDo(factor=2)`. Measured by this project, on its bundled model at 512 px: about as fast as ToDo of equal
-    reduction, and 5 dB further from the unpatched model's picture (README.md, "Is it worth it?").
+    Recommended by its authors: a ratio of at most 0.5, stride 2, on latent/1 and latent/2. The default here
+    has the reduction of `ToDo(factor=2)`. Measured by this project on its bundled model at 512 px: as fast as
+    that ToDo, and 5 dB further from the unpatched model's picture (README.md, "Is it worth it?").
 
     Args:
         ratio: the share of tokens merged away, at most `1 - 1/stride²` (tomesd would silently cap it there).
