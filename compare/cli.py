@@ -61,7 +61,8 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
 
 
 def load_model(options: argparse.Namespace) -> LoadedPipeline:
-    from compare.models.load import DTYPES, load_pipeline
+    from compare.models.load import load_pipeline
+    from compare.models.placement import DTYPES
 
     return load_pipeline(options.model, options.device, DTYPES.get(options.dtype), options.attention)
 

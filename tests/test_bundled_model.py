@@ -11,10 +11,10 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
 
-from compare.models.load import BUNDLED
+from compare.models.source import BUNDLED
 from todo_patch import ToDo, plan
 from training.artwork import BACKGROUNDS
-from training.examples import EXAMPLES, FIRST_SEED
+from training.prompts import EXAMPLE_SEED, EXAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_picture_has_the_background_asked_for(pipe, number: int) -> None:
         width=256,
         num_inference_steps=12,
         guidance_scale=4.0,
-        generator=torch.Generator().manual_seed(FIRST_SEED + number),
+        generator=torch.Generator().manual_seed(EXAMPLE_SEED + number),
         output_type="np",
     ).images[0]
     distance = np.abs(picture * 255 - np.array(background.rgb)).max(axis=-1)

@@ -8,13 +8,12 @@
 
 This folder works alone: copy it next to a script. It needs torch and diffusers, and tomesd for `ToMe` only.
 
-ToDo: "ToDo: Token Downsampling for Efficient Generation of High-Resolution Images", Smith et al., 2024.
-ToMe: "Token Merging for Fast Stable Diffusion", Bolya and Hoffman, 2023.
+ToDo: "ToDo: Token Downsampling for Efficient Generation of High-Resolution Images", Smith et al., 2024,
+arXiv 2402.13573. ToMe: "Token Merging for Fast Stable Diffusion", Bolya and Hoffman, 2023, arXiv 2303.17604.
 """
 
-import re
-
 import diffusers
+from packaging.specifiers import SpecifierSet  # diffusers itself needs this package
 
 from .methods import NothingToPatch, ToDo, ToMe
 from .patch import apply_patch, begin_run, patched, remove_patch
@@ -33,20 +32,10 @@ __all__ = [
     "remove_patch",
 ]
 
-SUPPORTED_DIFFUSERS = ("0.36", "0.43")  # from the first, up to but without the second
+SUPPORTED_DIFFUSERS = ">=0.36,<0.43"
 
-
-def _require_supported(version: str) -> None:
-    first, beyond = SUPPORTED_DIFFUSERS
-
-    def release(text: str) -> tuple[int, ...]:
-        return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
-
-    if not release(first) <= release(version) < release(beyond):
-        raise ImportError(
-            f"todo_patch supports diffusers >={first},<{beyond}, and found {version}. "
-            f"Install a supported one: pip install 'diffusers>={first},<{beyond}'."
-        )
-
-
-_require_supported(diffusers.__version__)
+if not SpecifierSet(SUPPORTED_DIFFUSERS).contains(diffusers.__version__, prereleases=True):
+    raise ImportError(
+        f"todo_patch supports diffusers {SUPPORTED_DIFFUSERS}, and found {diffusers.__version__}. "
+        f"Install a supported one: pip install 'diffusers{SUPPORTED_DIFFUSERS}'."
+    )

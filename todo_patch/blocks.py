@@ -1,4 +1,4 @@
-"""Where a UNet has self-attention: its blocks in the order they run, each with its level."""
+"""The self-attention blocks of a UNet in the order they run, each with its level."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SelfAttention:
 
 
 def find_unet(model: Any) -> torch.nn.Module:
-    """The UNet of a pipeline, or the UNet itself, out of what `torch.compile` may have wrapped around it.
+    """The UNet of a pipeline, or the UNet itself, without the wrapper of `torch.compile`.
 
     Raises:
         TypeError: it is neither a pipeline with a UNet nor a UNet of the kind that diffusers builds.
@@ -56,7 +56,9 @@ def self_attention(unet: torch.nn.Module) -> tuple[SelfAttention, ...]:
 
 
 def require_blocks(blocks: tuple[SelfAttention, ...], method: ToDo | ToMe) -> None:
-    """Raise `NothingToPatch`, saying which grids there are, unless the model has what the method asks for."""
+    """Raise TypeError if it is no method, `NothingToPatch` if the model lacks the levels that it names."""
+    if not isinstance(method, ToDo | ToMe):
+        raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
     if not blocks:
         raise NothingToPatch(f"{method}: this UNet has no self-attention in Transformer2DModel blocks.")
     counts = Counter((block.level, block.depth) for block in blocks)

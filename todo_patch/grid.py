@@ -1,4 +1,7 @@
-"""The mathematics: which tokens of a grid are kept. Integers and tensors in, tensors out; no model."""
+"""The mathematics: which tokens of a grid are kept. Integers and tensors in, tensors out; no model.
+
+D of the paper (ToDo, arXiv 2402.13573, section 3.2) is `downsample_nearest`, or `downsample_average`.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,40 @@ import torch
 import torch.nn.functional as F
 
 
-def grid_at(height: int, width: int, depth: int) -> tuple[int, int]:
-    """The grid of tokens after `depth` stride-2 convolutions of a latent: each rounds up."""
-    return -(-height // 2**depth), -(-width // 2**depth)
+def downsample_nearest(tokens: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """D(x): the tokens at `index` (`token_index`), [B, height * width, C] -> [B, M, C]."""
+    return tokens.index_select(1, index)
 
 
-def kept_tokens(grid: tuple[int, int], factor: int) -> int:
-    """How many cells of `factor` x `factor` cover the grid, cut cells at the border included."""
+def downsample_average(tokens: torch.Tensor, grid: tuple[int, int], factor: int) -> torch.Tensor:
+    """The mean of every cell, [B, height * width, C] -> [B, M, C]; a cut cell is the mean of what it has."""
+    image = tokens.unflatten(1, grid).permute(0, 3, 1, 2)  # channels last in memory, so no copy
+    means = F.avg_pool2d(image, factor, ceil_mode=True, count_include_pad=False)
+    return means.flatten(2).transpose(1, 2)
+
+
+def token_index(
+    grid: tuple[int, int], factor: int, offset: tuple[int, int], device: torch.device
+) -> torch.Tensor:
+    """The flat indices of the tokens kept, int64 [M]: the one at `offset` (row, column) of each cell.
+
+    If a border cuts the offset off its cell, the nearest token inside is kept, so that M is
+    `kept_tokens(grid, factor)` for every offset.
+    """
     height, width = grid
-    return -(-height // factor) * -(-width // factor)
+    # An index made under inference_mode could not be used in a later call with gradients.
+    with torch.inference_mode(False):
+        rows = torch.arange(offset[0], offset[0] + height, factor, device=device).clamp(max=height - 1)
+        columns = torch.arange(offset[1], offset[1] + width, factor, device=device).clamp(max=width - 1)
+        return (rows[:, None] * width + columns).flatten()
 
 
 @functools.cache
 def offset_order(factor: int) -> tuple[tuple[int, int], ...]:
-    """All (row, column) offsets in a cell, each as far as can be from those before it.
+    """All (row, column) offsets in a cell, in the order in which the rotating grid keeps them.
 
-    Cells tile the plane, so distances wrap around. For 2 and 4 this is Bayer's ordered-dither matrix.
+    Each is as far as possible from those before it; cells tile the plane, so distances wrap around. For
+    factors 2 and 4 this is Bayer's ordered-dither matrix.
     """
     cell = [(row, column) for row in range(factor) for column in range(factor)]
     order = [cell.pop(0)]
@@ -38,24 +59,12 @@ def offset_order(factor: int) -> tuple[tuple[int, int], ...]:
     return tuple(order)
 
 
-def token_index(
-    grid: tuple[int, int], factor: int, offset: tuple[int, int], device: torch.device
-) -> torch.Tensor:
-    """The flat indices of the tokens kept, int64 [M]: the one at `offset` in each cell, row by row.
+def grid_at(height: int, width: int, depth: int) -> tuple[int, int]:
+    """The grid of tokens after `depth` stride-2 convolutions of a latent: each rounds up."""
+    return -(-height // 2**depth), -(-width // 2**depth)
 
-    Where a border cuts the offset off its cell, the nearest token inside is taken, so that M is
-    `kept_tokens(grid, factor)` for every offset.
-    """
+
+def kept_tokens(grid: tuple[int, int], factor: int) -> int:
+    """M: how many cells of `factor` x `factor` cover the grid, cut cells at the border included."""
     height, width = grid
-    # An index made under inference_mode could not be used in a later call with gradients.
-    with torch.inference_mode(False):
-        rows = torch.arange(offset[0], offset[0] + height, factor, device=device).clamp(max=height - 1)
-        columns = torch.arange(offset[1], offset[1] + width, factor, device=device).clamp(max=width - 1)
-        return (rows[:, None] * width + columns).flatten()
-
-
-def average_cells(tokens: torch.Tensor, grid: tuple[int, int], factor: int) -> torch.Tensor:
-    """The mean of every cell, [B, height * width, C] -> [B, M, C]; a cut cell is the mean of what it has."""
-    image = tokens.unflatten(1, grid).permute(0, 3, 1, 2)  # channels last in memory, so no copy
-    means = F.avg_pool2d(image, factor, ceil_mode=True, count_include_pad=False)
-    return means.flatten(2).transpose(1, 2)
+    return -(-height // factor) * -(-width // factor)

@@ -10,26 +10,24 @@ import torch
 
 from . import todo, tome
 from .blocks import find_unet, require_blocks, self_attention
-from .methods import ToDo, ToMe
+from .methods import ToDo, ToMe, is_int
 from .run import Run
 
 Model = TypeVar("Model")
 
 
 def apply_patch(model: Any, method: ToDo | ToMe) -> None:
-    """Put a method on a pipeline, or on a UNet. It takes the place of the one that is on it, if any.
+    """Put a method on a pipeline, or on a UNet. It replaces the method that is on it, if any.
 
-    Give the pipeline that you will call, where there is one: by its scheduler the patch sees where a run
-    begins. A method that asks for nothing leaves the model as it is. A patched model can be copied and its
-    weights saved, but not pickled.
+    Recommended: give the pipeline that you will call, not its UNet; its scheduler shows where a run begins.
+    A method that asks for nothing leaves the model as it is. A patched model can be copied and its weights
+    saved, but not pickled. If `plan(...).ceiling` is near 1, take fewer steps instead.
 
     Raises:
         NothingToPatch: the model has no self-attention on the levels that the method asks for.
         TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
         ValueError: the model's attention cannot work with the method (fused projections, PAG's processors).
     """
-    if not isinstance(method, ToDo | ToMe):
-        raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
     unet = find_unet(model)
     blocks = self_attention(unet)
     require_blocks(blocks, method)
@@ -43,7 +41,7 @@ def apply_patch(model: Any, method: ToDo | ToMe) -> None:
 
 
 def remove_patch(model: Any) -> None:
-    """Take off what `apply_patch` put on: the model is exactly what it was. Without a patch, do nothing."""
+    """Take the method off: the model is exactly what it was. Without a patch, do nothing."""
     unet = find_unet(model)
     patch = vars(unet).pop("_todo_patch", None)
     if patch is not None:
@@ -62,14 +60,14 @@ def patched(model: Model, method: ToDo | ToMe) -> Iterator[Model]:
 
 
 def begin_run(model: Any, steps: int) -> None:
-    """Say that the next UNet call is the first of a run of `steps` calls.
+    """Announce that the next UNet call is the first of a run of `steps` calls.
 
-    For loops of your own; a patched pipeline sees it by itself. Without a patch, do nothing.
+    Only needed in your own denoising loop; a patched pipeline sees it by itself. Without a patch, do nothing.
 
     Raises:
         ValueError: `steps` is not an int of at least 1.
     """
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+    if not is_int(steps) or steps < 1:
         raise ValueError(f"steps={steps!r} is not allowed; it must be an int of at least 1.")
     patch = vars(find_unet(model)).get("_todo_patch")
     if patch is not None:

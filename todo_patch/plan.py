@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from . import grid as grids
 from . import tome
 from .blocks import SelfAttention, find_unet, require_blocks, self_attention
-from .methods import ToDo, ToMe
+from .methods import ToDo, ToMe, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
 
@@ -42,7 +42,8 @@ class Plan:
 
     FLOPs are of one UNet call with the method on, for a batch of one; a product of n x m and m x k counts
     2nmk. `ceiling` is the speed-up in FLOPs if all that a method of this kind could remove at the patched
-    levels were free. On a clock, where attention runs slower than matrix products, it can be passed.
+    levels were free. It bounds FLOPs, not seconds: if attention runs slower than matrix products, a clock can
+    show more. If it is near 1, fewer steps save more.
     """
 
     blocks: tuple[BlockPlan, ...]
@@ -66,19 +67,18 @@ def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_fac
     """What `method` would do to `model` for an image of `height` x `width` pixels.
 
     The model's weights are neither run nor read; it may be on the meta device. FLOPs are those of its
-    configuration, without LoRA or IP-Adapter. A pipeline's own VAE factor counts, if it is a pipeline.
+    configuration, without LoRA or IP-Adapter.
+    `vae_scale_factor` is in image pixels per latent pixel; a pipeline's own counts, if it is a pipeline.
 
     Raises:
         NothingToPatch: as `apply_patch`.
         TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
         ValueError: the size is not one that the VAE can make, or a grid is too small for the method.
     """
-    if not isinstance(method, ToDo | ToMe):
-        raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
     unet = find_unet(model)
     scale = getattr(model, "vae_scale_factor", vae_scale_factor)
     for name, value in (("height", height), ("width", width)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < scale or value % scale:
+        if not is_int(value) or value < scale or value % scale:
             raise ValueError(f"{name}={value!r} is not allowed; it must be a multiple of {scale} pixels.")
     sites = self_attention(unet)
     require_blocks(sites, method)
@@ -87,7 +87,8 @@ def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_fac
     blocks = tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
     before = unet_flops(unet, *latent)
     after = before - sum(block.flops_before - block.flops_after for block in blocks)
-    removable = sum(_removable(s, method, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
+    part = _key_value_flops if isinstance(method, ToDo) else _attention_flops
+    removable = sum(part(s.attn, b.tokens, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
     return Plan(blocks, before, after, before / (before - removable), _notes(method, blocks))
 
 
@@ -95,7 +96,7 @@ def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
     """FLOPs of one call of a UNet of this configuration on one latent, counted on the meta device."""
     config = {key: value for key, value in unet.config.items() if not key.startswith("_")}
     if config.get("encoder_hid_dim") is None:
-        config["encoder_hid_dim_type"] = None  # where an IP-Adapter has left its mark
+        config["encoder_hid_dim_type"] = None  # an IP-Adapter sets it
     return _count_flops(type(unet), json.dumps(config, sort_keys=True), height, width)
 
 
@@ -152,11 +153,6 @@ def _attention_flops(attn: Any, queries: int, keys: int) -> int:
 def _key_value_flops(attn: Any, queries: int, keys: int) -> int:
     """The key and value projections, and the attention product (q times k, weights times v)."""
     return 4 * keys * attn.query_dim * attn.inner_kv_dim + 4 * queries * keys * attn.inner_dim
-
-
-def _removable(site: SelfAttention, method: ToDo | ToMe, tokens: int) -> int:
-    flops = _key_value_flops if isinstance(method, ToDo) else _attention_flops
-    return flops(site.attn, tokens, tokens)
 
 
 def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> tuple[str, ...]:

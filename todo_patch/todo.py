@@ -1,6 +1,9 @@
-"""ToDo's surgery: hooks that hand the kept tokens to each self-attention as if they were a prompt.
+"""ToDo's surgery: hooks that give the kept tokens to each self-attention as if they were a prompt.
 
-Whatever attention processor is installed stays, and does the attention (ToDo, section 3.2).
+    Q = W_q x,  K = W_k D(x),  V = W_v D(x)        (ToDo, arXiv 2402.13573, section 3.2)
+
+x are the tokens of the block and D is the downsampling in `grid.py`. The hooks set D(x) as the
+`encoder_hidden_states` of `attn1`. The attention processor that is installed stays and does the rest.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ from typing import Any
 import torch
 
 from .blocks import SelfAttention
-from .grid import average_cells, grid_at, offset_order, token_index
+from .grid import downsample_average, downsample_nearest, grid_at, offset_order, token_index
 from .methods import ToDo
 from .run import Run, before_unet
 
-# They take keys and values from the queries' tokens, or take any keys they are given for a prompt.
-_DEAF_PROCESSORS = {
+# They ignore `encoder_hidden_states` in self-attention, or take them for a prompt.
+_UNSUPPORTED_PROCESSORS = {
     "PAGIdentitySelfAttnProcessor2_0",
     "PAGCFGIdentitySelfAttnProcessor2_0",
     "CrossFrameAttnProcessor",
@@ -30,7 +33,7 @@ class Site:
     """What one self-attention block is to do in the UNet call in progress."""
 
     factor: int
-    offsets: tuple[tuple[int, int], ...]  # of the token to keep in its cell, taken in turn
+    offsets: tuple[tuple[int, int], ...]  # of the token to keep in its cell: a cycle over steps and blocks
     on: bool = False
     grid: tuple[int, int] = (0, 0)
     index: torch.Tensor | None = None  # int64 [M], the tokens to keep
@@ -46,7 +49,7 @@ class ToDoPatch:
         self.run = run
         self._blocks = blocks
         self._patched: list[tuple[torch.nn.Module, type]] = []  # each attention, and the class it had
-        for block in self._blocks:
+        for block in blocks:
             _require_usable(block)
         self._index = functools.lru_cache(maxsize=1024)(token_index)
         hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
@@ -61,16 +64,16 @@ class ToDoPatch:
             self._handles.append(attn.register_forward_pre_hook(hook, with_kwargs=True))
 
     def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
-        """Tell every site what to do in the UNet call that begins, [B, channels, ..., height, width]."""
+        """Set what every block does in the UNet call that begins. `sample`: [B, channels, height, width]."""
         self.run.next_call()
         on = self.run.within(self.method.until)
-        for turn, (block, (attn, _)) in enumerate(zip(self._blocks, self._patched, strict=True)):
+        for number, (block, (attn, _)) in enumerate(zip(self._blocks, self._patched, strict=True)):
             _require_usable(block)  # a pipeline may exchange processors at each call
             site = attn._todo_site
             site.on = on
             site.grid = grid_at(*sample.shape[-2:], block.depth)
             if self.method.pooling == "nearest":
-                offset = site.offsets[(self.run.step + turn) % len(site.offsets)]
+                offset = site.offsets[(self.run.step + number) % len(site.offsets)]
                 site.index = self._index(site.grid, site.factor, offset, sample.device)
 
     def remove(self) -> None:
@@ -81,33 +84,35 @@ class ToDoPatch:
             del attn._todo_site
 
 
-# The hooks below run inside compiled code. They read from the module, never from a closure, because torch
-# guards on what a module holds and not on its hooks; and what changes with the step is a tensor, because
-# another Python number would be another graph.
+# The hooks below run inside compiled code. They read from the module, never from a closure: torch guards on
+# what a module holds and not on its hooks. What changes with the step is a tensor: each new Python number
+# would be a new graph.
 
 
 def _keep_tokens(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """K = W_k D(x), V = W_v D(x), with D(x) one token of every cell; Q = W_q x stays whole."""
     site = attn._todo_site
     if not site.on:
         return None
     tokens = args[0]
-    if not torch.compiler.is_compiling():  # where reading the grid would be a graph for each image size
+    if not torch.compiler.is_compiling():  # reading the grid would make a graph for each image size
         _require_grid(tokens, site)
     index = site.index.to(tokens.device)  # no copy, unless offloading has put the sample elsewhere
-    kwargs["encoder_hidden_states"] = tokens.index_select(1, index)
+    kwargs["encoder_hidden_states"] = downsample_nearest(tokens, index)
     if kwargs.get("attention_mask") is not None:
         kwargs["attention_mask"] = kwargs["attention_mask"].index_select(-1, index)
     return args, kwargs
 
 
 def _keep_averages(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same, with D(x) the mean of every cell."""
     site = attn._todo_site
     if not site.on:
         return None
     if kwargs.get("attention_mask") is not None:
         raise ValueError("pooling='average' cannot average an attention_mask; use pooling='nearest'.")
     _require_grid(args[0], site)
-    kwargs["encoder_hidden_states"] = average_cells(args[0], site.grid, site.factor)
+    kwargs["encoder_hidden_states"] = downsample_average(args[0], site.grid, site.factor)
     return args, kwargs
 
 
@@ -128,10 +133,10 @@ def _require_usable(block: SelfAttention) -> None:
             f"{block.name} has fused query, key and value projections, and ToDo needs keys and values of "
             "other tokens than the queries. Call unet.unfuse_qkv_projections() first."
         )
-    if type(attn.processor).__name__ in _DEAF_PROCESSORS:
+    if type(attn.processor).__name__ in _UNSUPPORTED_PROCESSORS:
         raise ValueError(
             f"{block.name} uses {type(attn.processor).__name__}, which ignores or misreads the keys and "
-            "values that ToDo hands to it. Set another attention processor (for PAG: call with pag_scale=0), "
+            "values that ToDo gives to it. Set another attention processor (for PAG: call with pag_scale=0), "
             "or remove the patch."
         )
 

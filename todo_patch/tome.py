@@ -1,7 +1,7 @@
-"""ToMe's surgery: the `tomesd` package does the merging; here it is told the right sizes, seed and blocks.
+"""ToMe's surgery: the `tomesd` package does the merging; here it gets the right sizes, seed and blocks.
 
-By itself tomesd guesses each block's grid from token counts, merges on latent/1 only (where SDXL has no
-attention), forks the global random state once, and leaves attributes behind.
+By itself tomesd guesses each block's grid from token counts, merges on latent/1 only (SDXL has no attention
+there), forks the global random state once, and leaves attributes behind.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class ToMePatch:
             "merge_crossattn": False,
             "merge_mlp": False,
         }
-        for block in self._blocks:
+        for block in blocks:
             _require_known(block)
-        merging = [_merging(type(block.block)) for block in self._blocks]
+        merging = [_merging(type(block.block)) for block in blocks]
         self._handle = unet.register_forward_pre_hook(before_unet, with_kwargs=True)
-        for block, merging_class in zip(self._blocks, merging, strict=True):
+        for block, merging_class in zip(blocks, merging, strict=True):
             block.block.__class__ = merging_class
             # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
             block.block._tome_info = {"size": None, "hooks": [], "args": self._args}
 
     def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
-        """Set the seed where a run begins, and the grid of each block."""
+        """Set the grid of each block, and the seed if a run begins."""
         if kwargs.get("attention_mask") is not None:
             raise ValueError("ToMe cannot merge an attention_mask; use ToDo with pooling='nearest'.")
         self.run.next_call()
-        # Where tomesd itself would put it: it has generators for CUDA and for the CPU.
+        # As tomesd itself does: it has generators for CUDA and for the CPU.
         device = sample.device if sample.device.type == "cuda" else torch.device("cpu")
         generator = self._args["generator"]
         if generator is None or generator.device != device:
@@ -73,11 +73,15 @@ class ToMePatch:
 @functools.cache
 def _merging(block: type) -> type:
     """tomesd's subclass of a transformer block. One for each class, so that compiled code is found again."""
-    return _import_tomesd().make_diffusers_tome_block(block)
+    try:
+        from tomesd.patch import make_diffusers_tome_block
+    except ImportError as error:
+        raise ImportError("ToMe needs the tomesd package: pip install tomesd==0.1.3") from error
+    return make_diffusers_tome_block(block)
 
 
 def kept_tokens(grid: tuple[int, int], method: ToMe) -> tuple[int, int, int]:
-    """What tomesd makes of a grid: tokens kept, and the sources and destinations that it compares."""
+    """Tokens that tomesd keeps of a grid, and the numbers of sources and destinations that it compares."""
     height, width = grid
     tokens = height * width
     destinations = (height // method.stride) * (width // method.stride)
@@ -86,7 +90,7 @@ def kept_tokens(grid: tuple[int, int], method: ToMe) -> tuple[int, int, int]:
 
 
 def require_room(grid: tuple[int, int], level: int, method: ToMe) -> None:
-    """Raise ValueError where a grid has no whole cell of `stride` x `stride`."""
+    """Raise ValueError if a grid has no whole cell of `stride` x `stride`."""
     if min(grid) < method.stride:
         raise ValueError(
             f"ToMe with stride={method.stride} needs grids of at least {method.stride}x{method.stride} "
@@ -95,16 +99,8 @@ def require_room(grid: tuple[int, int], level: int, method: ToMe) -> None:
         )
 
 
-def _import_tomesd() -> Any:
-    try:
-        import tomesd.patch
-    except ImportError as error:
-        raise ImportError("ToMe needs the tomesd package: pip install tomesd==0.1.3") from error
-    return tomesd.patch
-
-
 def _require_known(block: SelfAttention) -> None:
-    # tomesd brings its own copy of an older forward, which would leave these out without a word.
+    # tomesd brings its own copy of an older forward, which would silently leave these out.
     b = block.block
     plain = b.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
     if not plain or b.pos_embed is not None or hasattr(b, "fuser"):

@@ -1,8 +1,8 @@
-"""Trains the classifier by which pictures are scored, `compare/study/classifier.py`.
+"""Trains the classifier that scores pictures, `compare/study/classifier.py`.
 
-``python -m training.classifier --things 60`` does it on rendered sheets, writes its weights beside the model
-and prints how well that reads sheets it has never seen; ``--check`` does the last alone. It is never shown a
-picture of the diffusion model, so it cannot learn to forgive one.
+``python -m training.classifier --things 60`` trains it on rendered sheets, writes its weights beside the
+model and prints how well it reads held-out sheets; ``--check`` only prints that. It never sees a picture of
+the diffusion model, so it cannot learn that model's faults.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
 
-from compare.models.load import CLASSIFIER
+from compare.models.source import BUNDLED, CLASSIFIER
 from compare.study.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
-from training.device import autocast, pick_device
-from training.labelled import SEEN, UNSEEN, Sheet, crowded, draw_sheets, strangers
-from training.paths import SHIPPED
-from training.vae import to_pixels
+from training.labelled import SEEN, UNSEEN, Sheet, crowded, draw_sheets, unknown_things
+from training.vae import start_accelerator, to_pixels
 
-WEIGHTS = SHIPPED / CLASSIFIER
+WEIGHTS = BUNDLED / CLASSIFIER
 SIDES = (128, 160, 192, 256)  # px, of the windows it is trained on
 SCENES = {128: 400, 256: 200, 512: 100}  # held out, by side in px
-STRANGE_SCENES = 100
+UNKNOWN_SCENES = 100
 HELD_OUT_SEED = 1_000_000
 
 
@@ -49,8 +48,8 @@ def _cut_windows(
 
 
 def _worsen(rng: random.Random, pixels: Tensor) -> Tensor:
-    """What a generated picture may have that a rendered one has not: another scale, soft edges, other
-    brightness and contrast, blotches and noise."""
+    """Random faults that generated pictures may have and rendered ones have not: another scale, soft edges,
+    other brightness and contrast, blotches and noise."""
     n, _, side, _ = pixels.shape
     scaled = round(side * rng.uniform(0.88, 1.12))
     soft = round(scaled / rng.choice((1, 1, rng.uniform(1, 4))))
@@ -71,11 +70,12 @@ def train_classifier(
     batch: int,
     learning_rate: float,
     seed: int,
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> None:
     """Trains in place on ``windows`` random windows. ``batch`` is for 128 px; larger windows are fewer."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
+    device = accelerator.device
     classifier.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate, weight_decay=0.02)
     steps = windows // batch
@@ -86,7 +86,7 @@ def train_classifier(
         count = max(1, batch * SIDES[0] ** 2 // side**2)
         pixels, visible, backgrounds = _cut_windows(rng, sheets, len(classifier.objects), side, count)
         visible, backgrounds = visible.to(device), backgrounds.to(device)
-        with autocast(device):
+        with accelerator.autocast():
             objects, background = classifier(_worsen(rng, to_pixels(pixels, device)))
         certain = (visible >= SEEN) | (visible <= UNSEEN)
         right = (visible >= SEEN).float()
@@ -107,16 +107,16 @@ def train_classifier(
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How a classifier reads sheets of which it is known what they show."""
+    """How a classifier reads labelled sheets."""
 
     sheets: int
     all_right: int
-    """Sheets of which everything was read right, the background too."""
+    """Sheets read without an error, the background included."""
     background_right: int
     missed: dict[str, tuple[int, int]]
-    """By thing: on how many sheets it was overlooked, of how many that show it."""
+    """By thing: sheets on which it was missed, and all sheets that show it."""
     imagined: dict[str, tuple[int, int]]
-    """By thing: on how many sheets it was seen, of how many that do not show it."""
+    """By thing: sheets on which it was seen, and all sheets that do not show it."""
 
 
 def check_classifier(classifier: Classifier, sheets: Sequence[Sheet]) -> Accuracy:
@@ -160,9 +160,9 @@ def _print_accuracy(by_side: dict[int, Accuracy]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--things", type=int, default=24, help="the first so many of artwork.py")
+    parser.add_argument("--things", type=int, default=24, help="the first ones of artwork.py")
     parser.add_argument("--sheets", type=int, default=300, help="rendered sheets of 512 px to train on")
-    parser.add_argument("--windows", type=int, default=50_000, help="in all; counted as 128 px each")
+    parser.add_argument("--windows", type=int, default=50_000, help="in all, counted as 128 px each")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -174,9 +174,8 @@ def main() -> None:
         objects = [thing.name for thing in THINGS[: args.things]]
         classifier = Classifier(objects, [background.name for background in BACKGROUNDS])
         sheets = draw_sheets(args.things, args.sheets, 512, args.seed, crowded)
-        train_classifier(
-            classifier, sheets, args.windows, args.batch, args.learning_rate, args.seed, pick_device()
-        )
+        options = (args.windows, args.batch, args.learning_rate, args.seed)
+        train_classifier(classifier, sheets, *options, start_accelerator())
         classifier.save(args.out)
     classifier = load_classifier(args.out)  # as rounded to float16
     things = len(classifier.objects)
@@ -185,9 +184,9 @@ def main() -> None:
         for side, count in SCENES.items()
     }
     _print_accuracy(by_side)
-    sheets = draw_sheets(things, STRANGE_SCENES, 256, HELD_OUT_SEED, strangers)
+    sheets = draw_sheets(things, UNKNOWN_SCENES, 256, HELD_OUT_SEED, unknown_things)
     fooled = sum(bool(classifier.read(Image.fromarray(sheet.pixels)).seen) for sheet in sheets)
-    print(f"\nSheets of strangers on which some thing was seen: {fooled} of {STRANGE_SCENES}")
+    print(f"\nSheets of unknown things on which some known thing was seen: {fooled} of {UNKNOWN_SCENES}")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from training import WORK
 from training.artwork import BACKGROUNDS, THINGS, Thing, fetch_icons, render
-from training.examples import EXAMPLES
-from training.paths import WORK
-from training.scenes import caption, choose_things, draw_sheet, with_unknown_words
+from training.prompts import EXAMPLES
+from training.scenes import caption, choose_things, draw_stickers, with_unknown_words
 
 CHUNK = 1000
 HELD_OUT = 64  # the first crops are never trained on
@@ -35,7 +35,7 @@ def _draw_chunk(
     for i in range(count):
         chosen = choose_things(rng, len(pictures))
         background = rng.choice(BACKGROUNDS)
-        crops[i] = np.asarray(draw_sheet(rng, [pictures[c] for c in chosen], background, side, side))
+        crops[i] = np.asarray(draw_stickers(rng, [pictures[c] for c in chosen], background, side, side)[0])
         captions.append(with_unknown_words(rng, caption(rng, [THINGS[c] for c in chosen], background)))
     return crops, captions
 
@@ -94,7 +94,7 @@ def _names(things: Sequence[Thing]) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--things", type=int, default=24, help="kinds of sticker: the first so many of artwork.py"
+        "--things", type=int, default=24, help="kinds of sticker: the first ones of artwork.py"
     )
     parser.add_argument("--count", type=int, default=32000)
     parser.add_argument("--side", type=int, default=128, help="crop side in px")

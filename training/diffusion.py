@@ -1,19 +1,22 @@
 """Trains the UNet and both text encoders on the latents of the crops.
 
-``python -m training.diffusion --crops 150000`` goes on from ``checkpoint.pt`` when there is one and stops
-when so many crops have been seen in all; with ``--cooldown 0.2`` the learning rate falls to zero over the
-last fifth of them. Killing it loses what came after the last checkpoint.
+``python -m training.diffusion --crops 150000`` continues from ``checkpoint.pt`` if there is one, and stops
+after 150,000 crops in all; with ``--cooldown 0.2`` the learning rate falls to zero over the last fifth of
+them. Stopping it loses what came after the last checkpoint.
 
-``torchrun --nproc-per-node 2 -m training.diffusion …`` shares the work between two processes, on CPU cores
-(``OMP_NUM_THREADS=1``) or on GPUs: ``--batch`` is then that of each.
+``torchrun --nproc-per-node 2 -m training.diffusion …`` divides the work between two processes, on CPU cores
+(``OMP_NUM_THREADS=1``) or on GPUs: ``--batch`` is then the batch of each.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import ctypes.util
 import hashlib
 import json
 import os
+import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,22 +24,27 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.training_utils import EMAModel
-from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from training import WORK
 from training.crops import HELD_OUT
-from training.device import autocast, pick_device, tune_for_crops
-from training.paths import WORK
-from training.shape import TRAIN_TIMESTEPS, build_scheduler, build_text_encoders, build_unet
-from training.text import build_tokenizer
-from training.vae import to_pixels
+from training.model import (
+    TRAIN_TIMESTEPS,
+    build_scheduler,
+    build_text_encoders,
+    build_tokenizer,
+    build_unet,
+)
+from training.vae import start_accelerator, to_pixels
 
 CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 SNR_CAP = 5.0
 CONDITION_SIDES = torch.arange(128, 2049, 64)  # px; a sheet looks the same at every size
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
 class Denoiser(nn.Module):
@@ -80,12 +88,13 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
 
 
 @torch.no_grad()
-def encode_crops(crops: np.ndarray, vae: AutoencoderKL, device: torch.device) -> Tensor:
+def encode_crops(crops: np.ndarray, vae: AutoencoderKL, accelerator: Accelerator) -> Tensor:
     """(n, h, w, 3) uint8 → (n, 4, h/4, w/4) float16 latents, on the CPU."""
+    device = accelerator.device
     vae = vae.to(device, memory_format=torch.channels_last)
     parts = []
     for start in range(0, len(crops), 64):
-        with autocast(device):
+        with accelerator.autocast():
             latents = vae.encode(to_pixels(np.asarray(crops[start : start + 64]), device)).latent_dist.mode()
         parts.append(latents.half().cpu())
     return torch.cat(parts)
@@ -101,11 +110,11 @@ class Noise:
     @classmethod
     def of_scheduler(cls, device: torch.device) -> Noise:
         alphas = build_scheduler().alphas_cumprod.to(device)
-        # Euler keeps 2^-24 where zero belongs, to divide by it; training wants the zero.
+        # The last is zero; Euler's scheduler keeps 2^-24 there, to divide by it.
         alphas = torch.where(torch.arange(len(alphas), device=device) == len(alphas) - 1, 0.0, alphas)
         return cls(alphas.sqrt(), (1 - alphas).sqrt())
 
-    def loss(self, denoiser: Denoiser, latents: Tensor, tokens: Tensor, time_ids: Tensor) -> Tensor:
+    def loss(self, denoiser: nn.Module, latents: Tensor, tokens: Tensor, time_ids: Tensor) -> Tensor:
         """Squared error of the velocity with the weight min(SNR, cap) + 1 over SNR + 1 (arXiv 2303.09556)."""
         device = latents.device
         # Stratified: one timestep from each of n equal parts of the range.
@@ -114,11 +123,10 @@ class Noise:
         signal, sigma = (values[t].view(-1, 1, 1, 1) for values in (self.signal, self.sigma))
         noise = torch.randn_like(latents)
         velocity = signal * noise - sigma * latents
-        with autocast(device):
-            predicted = denoiser(signal * latents + sigma * noise, t, tokens, time_ids)
+        predicted = denoiser(signal * latents + sigma * noise, t, tokens, time_ids)
         snr = (signal / sigma).square().flatten()
         weight = (snr.clamp(max=SNR_CAP) + 1) / (snr + 1)
-        error = F.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
+        error = F.mse_loss(predicted, velocity, reduction="none").mean((1, 2, 3))
         return (weight * error).mean()
 
 
@@ -143,54 +151,42 @@ def _time_ids(n: int, device: torch.device) -> Tensor:
 
 
 def _begin_with(denoiser: Denoiser, folder: Path) -> None:
-    """The weights of a pipeline of the same shape; the optimizer's averages begin anew."""
+    """Load the weights of a pipeline of the same shape; the optimizer's averages start over."""
     pipe = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
     for name, part in denoiser.named_children():
         part.load_state_dict(getattr(pipe, name).state_dict())
 
 
-def _fingerprint(vae: Path) -> str:
-    """Of its weights: latents of another autoencoder are of no use."""
-    return hashlib.sha256((vae / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()[:8]
+def _latents(data: Path, vae: Path, accelerator: Accelerator) -> Tensor:
+    """The latents of all crops but those held out, kept on disk under a name of the autoencoder's weights."""
+    weights = (vae / "diffusion_pytorch_model.safetensors").read_bytes()
+    cache = data / f"latents-{hashlib.sha256(weights).hexdigest()[:8]}.pt"
+    with accelerator.main_process_first():
+        if not cache.exists():
+            crops = np.load(data / "crops.npy", mmap_mode="r")[HELD_OUT:]
+            model = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
+            torch.save(encode_crops(crops, model, accelerator), cache)
+    return torch.load(cache, mmap=True)
 
 
-def _save(path: Path, state: dict[str, object]) -> None:
-    torch.save(state, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
-
-
-@dataclass(frozen=True)
-class Team:
-    """The processes that train together; each sees other crops, and their gradients are averaged."""
-
-    rank: int
-    size: int
-
-    @classmethod
-    def join(cls, device: torch.device) -> Team:
-        """As `torchrun` set it up; a process that was started alone is a team of one."""
-        if "WORLD_SIZE" not in os.environ:
-            return cls(0, 1)
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(distributed.get_rank(), distributed.get_world_size())
-
-    def share(self, module: nn.Module) -> nn.Module:
-        """The module with the gradients of all. Static, as the same last layers never get any (`forward`)."""
-        return DistributedDataParallel(module, static_graph=True) if self.size > 1 else module
-
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.size > 1:
-            distributed.barrier()
-
-    def leave(self) -> None:
-        if self.size > 1:
-            distributed.destroy_process_group()
+def _tune_for_crops(device: torch.device) -> None:
+    """Settings of this process for training on crops, which on a CPU takes much longer without them."""
+    if device.type != "cpu":
+        return
+    # On grids as small as those of a crop, the fused attention's backward pass costs more than plain matrix
+    # products do. For whole pictures it is the other way round.
+    torch.backends.cuda.enable_flash_sdp(False)  # for the CPU too, despite its name
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    if platform.libc_ver()[0] == "glibc":
+        # Keep freed memory: each step would give it back and have the kernel clear it again.
+        libc = ctypes.CDLL(ctypes.util.find_library("c"))
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crops", type=int, required=True, help="stop after so many in all")
+    parser.add_argument("--crops", type=int, required=True, help="stop after this many in all")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=9e-4)
     parser.add_argument("--cooldown", type=float, default=0.0, help="share of the run, at its end")
@@ -203,22 +199,14 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=WORK / "checkpoint.pt")
     args = parser.parse_args()
 
-    device = pick_device()
-    tune_for_crops(device)
-    team = Team.join(device)
+    accelerator = start_accelerator()
+    device, processes = accelerator.device, accelerator.num_processes
+    _tune_for_crops(device)
     tokenizer = build_tokenizer()
     captions = json.loads((args.data / "captions.json").read_text())[HELD_OUT:]
     tokens = tokenize(tokenizer, captions)
     no_caption = tokenize(tokenizer, [""])[0]
-    cache = args.data / f"latents-{_fingerprint(args.vae)}.pt"
-    if team.rank == 0 and not cache.exists():
-        crops = np.load(args.data / "crops.npy", mmap_mode="r")[HELD_OUT:]
-        torch.save(
-            encode_crops(crops, AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32), device),
-            cache,
-        )
-    team.wait()
-    latents = torch.load(cache, mmap=True)
+    latents = _latents(args.data, args.vae, accelerator)
 
     denoiser = build_denoiser(tokenizer).to(device, memory_format=torch.channels_last)
     if args.start and not args.checkpoint.exists():
@@ -227,15 +215,15 @@ def main() -> None:
     ema = EMAModel(denoiser.parameters(), decay=0.9993, use_ema_warmup=True, power=0.75)
     seen = 0
     if args.checkpoint.exists():
-        state = torch.load(args.checkpoint, map_location=device)
+        state = torch.load(args.checkpoint, map_location="cpu")
         denoiser.load_state_dict(state["denoiser"])
         optimizer.load_state_dict(state["optimizer"])
         ema.load_state_dict(state["ema"])
         seen = state["seen"]
     ema.to(device)
 
-    torch.manual_seed(seen * team.size + team.rank)
-    learner = team.share(denoiser)
+    torch.manual_seed(seen * processes + accelerator.process_index)  # each process sees other crops
+    learner = accelerator.prepare_model(denoiser)
     schedule = Schedule(args.learning_rate, args.crops, args.cooldown)
     noise = Noise.of_scheduler(device)
     started, saved, first, losses = time.monotonic(), time.monotonic(), seen, []
@@ -248,12 +236,12 @@ def main() -> None:
             learner, latents[chosen].to(device).float(), words.to(device), _time_ids(args.batch, device)
         )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        accelerator.backward(loss)
         nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
         optimizer.step()
         ema.step(denoiser.parameters())
-        seen += args.batch * team.size
-        if team.rank > 0:
+        seen += args.batch * processes
+        if not accelerator.is_main_process:
             continue
         losses.append(loss.detach())
         if len(losses) == 100:
@@ -271,9 +259,11 @@ def main() -> None:
                 "ema": ema.state_dict(),
                 "seen": seen,
             }
-            _save(args.checkpoint, state)
+            unfinished = args.checkpoint.with_suffix(".part")
+            torch.save(state, unfinished)
+            os.replace(unfinished, args.checkpoint)
             saved = time.monotonic()
-    team.leave()
+    accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from diffusers.training_utils import EMAModel
 
+from compare.models.source import BUNDLED
+from training import WORK
 from training.diffusion import build_denoiser
-from training.paths import SHIPPED, WORK
-from training.shape import build_scheduler
-from training.text import build_tokenizer
+from training.model import build_scheduler, build_tokenizer
 
 LARGEST_FILE = "8MB"  # Spaces refuse plain git files of 10 MB
 
@@ -31,7 +31,7 @@ def assemble(checkpoint: Path, vae: Path) -> StableDiffusionXLPipeline:
     ema.load_state_dict(state["ema"])
     ema.copy_to(denoiser.parameters())
     autoencoder = AutoencoderKL.from_pretrained(vae)
-    autoencoder.register_to_config(_name_or_path="")  # where it lay is nobody's business
+    autoencoder.register_to_config(_name_or_path="")  # a path of this machine
     return StableDiffusionXLPipeline(
         vae=autoencoder,
         text_encoder=denoiser.text_encoder.eval(),
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=WORK / "checkpoint.pt")
     parser.add_argument("--vae", type=Path, default=WORK / "vae")
     parser.add_argument("--vocabulary", type=Path, default=WORK / "data" / "vocabulary.json")
-    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path, default=BUNDLED)
     args = parser.parse_args()
     pipe = assemble(args.checkpoint, args.vae)
     pipe.to(torch.float16).save_pretrained(args.out, max_shard_size=LARGEST_FILE)

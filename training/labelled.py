@@ -1,4 +1,4 @@
-"""Labelled sheets: pictures, and which things and which background are truly seen in any window of them."""
+"""Labelled sheets: pictures, and the things and the background that any window of them shows."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from training import WORK
 from training.artwork import BACKGROUNDS, RENDERED_SIDE, THINGS, fetch_icons, render
-from training.paths import WORK
 from training.scenes import Sticker, choose_things, draw_stickers
 
-# A thing counts as seen where at least so much of one of its stickers is in the window, and as not seen where
-# at most so much of any is. In between, either answer is right.
+# A thing is visible if at least the share SEEN of one of its stickers is in the window, and not visible if at
+# most the share UNSEEN of each is. In between, both answers are right.
 SEEN, UNSEEN = 0.5, 0.15
 SMEAR = 20  # px at RENDERED_SIDE, the radius of a blur after which colours are left and shapes are not
 
 Choose = Callable[[random.Random, int, int], list[int]]
-"""From the number of things and of all pictures, which follow them, to the pictures of one sheet."""
+"""From the number of things, and of all pictures (things first), to the pictures of one sheet."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A rendered sheet that knows what is on it."""
+    """A rendered sheet with its labels."""
 
     pixels: np.ndarray
     """(height, width, 3) uint8."""
     stickers: tuple[Sticker, ...]
-    """``Sticker.picture`` is a number in THINGS, or that of a stranger."""
+    """``Sticker.picture`` is a number in THINGS; larger numbers are unknown things."""
     background: int
     """A number in BACKGROUNDS."""
 
@@ -40,7 +40,7 @@ class Sheet:
         return 0, 0, self.pixels.shape[1], self.pixels.shape[0]
 
     def visible(self, things: int, window: tuple[int, int, int, int]) -> np.ndarray:
-        """(things,) for each of the first so many things, the most that is visible of one of its stickers."""
+        """(things,): the visible share of the most visible sticker of each of the first ``things`` things."""
         most = np.zeros(things, np.float32)
         for sticker in self.stickers:
             if sticker.picture < things:
@@ -54,19 +54,19 @@ def as_captioned(rng: random.Random, things: int, pictures: int) -> list[int]:
 
 
 def crowded(rng: random.Random, things: int, pictures: int) -> list[int]:
-    """Often many things, with strangers among them; sometimes as captioned."""
+    """Often many things, with unknown ones among them; sometimes as captioned."""
     if rng.random() < 0.4:
         return choose_things(rng, things)
-    return rng.sample(range(things), min(6, things)) + strangers(rng, things, pictures)
+    return rng.sample(range(things), min(6, things)) + unknown_things(rng, things, pictures)
 
 
-def strangers(rng: random.Random, things: int, pictures: int) -> list[int]:
+def unknown_things(rng: random.Random, things: int, pictures: int) -> list[int]:
     """Three pictures that show none of the things."""
     return rng.sample(range(things, pictures), 3)
 
 
 def draw_sheets(things: int, count: int, side: int, seed: int, choose: Choose = as_captioned) -> list[Sheet]:
-    """``count`` square sheets of ``side`` px with the first so many things; the same seed gives the same."""
+    """``count`` square sheets of ``side`` px with the first ``things`` things. The seed decides all."""
     rng = random.Random(seed)
     pictures = _pictures(things)
     sheets = []
@@ -83,8 +83,8 @@ def draw_sheets(things: int, count: int, side: int, seed: int, choose: Choose = 
 
 @cache
 def _pictures(things: int) -> tuple[Image.Image, ...]:
-    """The things, then the strangers: the other artwork, and what a model draws of a thing that it has
-    hardly learnt: a spot of its colour, a smear of its colours."""
+    """The things, then unknown ones: the other artwork, and what a model draws of a thing that it has hardly
+    learnt, which is a spot of its colour or a smear of its colours."""
     artwork = render(fetch_icons(WORK / "artwork"), THINGS)
     spots, smears = (tuple(map(draw, artwork[:things])) for draw in (_spot, _smear))
     return (*artwork, *spots, *smears)
@@ -106,5 +106,5 @@ def _smear(picture: Image.Image) -> Image.Image:
     # Smaller, so that it has faded out at the edge.
     inner = picture.resize((RENDERED_SIDE * 3 // 4,) * 2, Image.Resampling.BOX)
     smear.paste(inner, (RENDERED_SIDE // 8,) * 2)
-    # "RGBa" is premultiplied: what is transparent lends no colour.
+    # "RGBa" is premultiplied: transparent pixels add no colour.
     return smear.convert("RGBa").filter(ImageFilter.GaussianBlur(SMEAR)).convert("RGBA")

@@ -1,9 +1,8 @@
-"""The whole way from the package of artwork to the shipped folder, with one command.
+"""All stages from the package of artwork to the shipped folder, with one command.
 
-``python -m training.make`` follows the shipped weights' schedule where there is no CUDA device, and where
-there is one it trains longer, on more things and on larger crops. Killed, the same command goes on: what is
-finished is skipped, and training resumes from its last checkpoint. ``--scale 0.0005`` tries the same commands
-on next to no data.
+``python -m training.make`` follows the shipped weights' schedule on a CPU; on a CUDA device it trains longer,
+on more things and on larger crops. After a stop, the same command continues: finished stages are skipped, and
+training resumes from its last checkpoint. ``--scale 0.0005`` tries the same commands on almost no data.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from training.paths import SHIPPED, WORK
+from compare.models.source import BUNDLED, CLASSIFIER
+from training import WORK
 
 FEWEST_CROPS = 640  # some are held out, and the latents' scale is measured on 512
 
@@ -44,7 +44,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a model is made."""
+    """The folders of a model that is being made, and the scale of all amounts."""
 
     work: Path
     model: Path
@@ -78,7 +78,7 @@ class Places:
 
     def ship(self, name: str, things: int, windows: int) -> tuple[Stage, ...]:
         """The model's folder, its classifier, a look at it, and its score."""
-        classifier = self.model / "classifier.safetensors"
+        classifier = self.model / CLASSIFIER
         return (
             Stage.of(
                 "export",
@@ -134,9 +134,9 @@ def on_a_gpu(at: Places) -> tuple[Stage, ...]:
 
 
 def make(stages: Sequence[Stage], work: Path, run: Callable[[Stage], None]) -> None:
-    """Run the stages in order, and remember in ``work/made`` which are finished.
+    """Run the stages in order, and record in ``work/made`` which are finished.
 
-    A stage is skipped where the same command has finished before and none before it had to run.
+    A stage is skipped if the same command has finished before and no earlier stage had to run.
     """
     made = work / "made"
     made.mkdir(parents=True, exist_ok=True)
@@ -161,8 +161,8 @@ def main() -> None:
         "--plan", choices=("cpu", "gpu"), default="gpu" if torch.cuda.is_available() else "cpu"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of all amounts, to try it")
-    parser.add_argument("--work", type=Path, default=WORK, help="delete it to begin anew")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="the model's folder")
+    parser.add_argument("--work", type=Path, default=WORK, help="delete it to start over")
+    parser.add_argument("--out", type=Path, default=BUNDLED, help="the model's folder")
     args = parser.parse_args()
     plan = {"cpu": on_a_cpu, "gpu": on_a_gpu}[args.plan]
     stages = plan(Places(args.work, args.out, args.scale))
@@ -172,7 +172,7 @@ def main() -> None:
 def _run(stage: Stage, parser: argparse.ArgumentParser) -> None:
     done = subprocess.run([sys.executable, "-m", stage.module, *stage.options])
     if done.returncode:
-        parser.exit(1, f"It stopped at: {stage}\nThe same command goes on from there.\n")
+        parser.exit(1, f"Stopped at: {stage}\nThe same command continues from there.\n")
 
 
 if __name__ == "__main__":

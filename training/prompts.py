@@ -1,4 +1,4 @@
-"""The fixed prompts by which a model is scored."""
+"""The fixed prompts: twelve examples to look at, and an endless list to score a model by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ from dataclasses import dataclass
 from training.artwork import BACKGROUNDS, THINGS
 from training.scenes import article, caption
 
-FIRST_SEED = 1000  # the n-th prompt is drawn with seed FIRST_SEED + n, n from 0
+EXAMPLES = (
+    "a red apple on mint",
+    "a fox on navy",
+    "a butterfly on sky blue",
+    "a frog on pink",
+    "a mushroom on yellow",
+    "a penguin on orange",
+    "an alien on lavender",
+    "a sunflower on white",
+    "pineapples on navy",
+    "a koala on pink",
+    "doughnuts on white",
+    "a star and a bee on navy",
+)
+EXAMPLE_SEED = 100  # the n-th example is drawn with seed EXAMPLE_SEED + n, n from 0
+FIRST_SEED = 1000  # the n-th scored prompt is drawn with seed FIRST_SEED + n, n from 0
 
 
 @dataclass(frozen=True)
@@ -27,8 +42,8 @@ def fixed_prompts(objects: Sequence[str], count: int = 200) -> list[Prompt]:
     """The first ``count`` of an endless list that is always the same for the same objects.
 
     Any sixteen in a row ask for every background twice, once with one object and once with two; any eight in
-    a row for every background once. The objects take turns. Half of the prompts are plain ("a fox and a pig
-    on mint"), half are worded like the captions of the training crops: synonyms, plurals, other phrases.
+    a row for every background once. All objects come equally often. Half of the prompts are plain ("a fox and
+    a pig on mint"), half are worded like the captions of the crops: synonyms, plurals, other phrases.
 
     Raises:
         ValueError: an object is not among THINGS.
@@ -37,13 +52,13 @@ def fixed_prompts(objects: Sequence[str], count: int = 200) -> list[Prompt]:
     if unknown := [name for name in objects if name not in by_name]:
         raise ValueError(f"There is no artwork called {', '.join(unknown)}.")
     rng = random.Random(0)
-    turns = _in_turns(rng, objects)
+    cycle = _cycle(rng, objects)
     prompts = []
     for i in range(count):
         background = BACKGROUNDS[i % len(BACKGROUNDS)]
-        names = [next(turns)]
+        names = [next(cycle)]
         if (i + i // 8) % 2:
-            names.append(next(name for name in turns if name not in names))
+            names.append(next(name for name in cycle if name not in names))
         if (i // 2 + i // 16) % 2:
             text = caption(rng, [by_name[name] for name in names], background)
         else:
@@ -52,7 +67,7 @@ def fixed_prompts(objects: Sequence[str], count: int = 200) -> list[Prompt]:
     return prompts
 
 
-def _in_turns(rng: random.Random, objects: Sequence[str]) -> Iterator[str]:
-    """All objects in random order, then all in another, for ever."""
+def _cycle(rng: random.Random, objects: Sequence[str]) -> Iterator[str]:
+    """All objects in random order, then all in another random order, without end."""
     while True:
         yield from rng.sample(objects, len(objects))

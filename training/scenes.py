@@ -18,7 +18,7 @@ from training.artwork import Background, Thing
 PITCH = 104  # px between sticker centres
 STICKER_SIDE = (76, 100)  # px, smallest and largest
 JITTER = 7  # px
-TURN = 14  # degrees
+TILT = 14  # degrees
 FILLERS = (
     "cute", "beautiful", "small", "big", "tiny", "shiny", "happy", "funny", "old", "new", "realistic",
     "cartoon",
@@ -29,7 +29,7 @@ FILLERS = (
 
 @dataclass(frozen=True)
 class Sticker:
-    """One sticker of a sheet: which picture it shows, and where."""
+    """One sticker of a sheet: its picture and its place."""
 
     picture: int
     """Its number in the sequence the sheet was drawn from."""
@@ -54,11 +54,10 @@ def draw_stickers(
     width: int,
     height: int,
 ) -> tuple[Image.Image, list[Sticker]]:
-    """A ``width`` × ``height`` px window onto an endless sheet with stickers of the given pictures, and what
-    was drawn where.
+    """A ``width`` × ``height`` px window, at a random place, of an endless sheet; and its stickers.
 
-    The grid is staggered: every second row starts half a pitch later. The pictures take turns by row, so that
-    what one sticker shows says what its neighbours show. Where the window lies is random.
+    The grid is staggered: every second row starts half a pitch later. The pictures alternate by row, so that
+    one sticker determines what its neighbours show.
     """
     sheet = Image.new("RGB", (width, height), background.rgb)
     stickers = []
@@ -71,7 +70,7 @@ def draw_stickers(
             x = left + column * PITCH + shift + rng.uniform(-JITTER, JITTER) - side / 2
             y = top + row * PITCH + rng.uniform(-JITTER, JITTER) - side / 2
             chosen = (first + row) % len(pictures)
-            angle = rng.uniform(-TURN, TURN)
+            angle = rng.uniform(-TILT, TILT)
             if x >= width or y >= height or x + side <= 0 or y + side <= 0:
                 continue
             sticker = (
@@ -86,19 +85,8 @@ def draw_stickers(
     return sheet, stickers
 
 
-def draw_sheet(
-    rng: random.Random,
-    pictures: Sequence[Image.Image],
-    background: Background,
-    width: int,
-    height: int,
-) -> Image.Image:
-    """The picture of ``draw_stickers`` alone."""
-    return draw_stickers(rng, pictures, background, width, height)[0]
-
-
 def article(noun: str) -> str:
-    """The indefinite one that goes before a noun."""
+    """The indefinite article of a noun."""
     return "an" if noun[0] in "aeiou" and not noun.startswith("uni") else "a"
 
 
@@ -136,9 +124,9 @@ def caption(rng: random.Random, things: Sequence[Thing], background: Background)
 
 
 def with_unknown_words(rng: random.Random, caption: str) -> str:
-    """Sometimes with a word or two that says nothing about the sheet, as strangers' prompts have them.
+    """Sometimes adds a word or two without meaning, as real prompts have them.
 
-    A model that never saw such words would take them for something.
+    A model that never saw such words would give them a meaning.
     """
     words = caption.split(" ")
     for _ in range(rng.choices((0, 1, 2), (0.8, 0.13, 0.07))[0]):

@@ -1,9 +1,8 @@
 """Scores a model by what its pictures show: fixed prompts, drawn as the page does, read by the classifier.
 
-``python -m training.score`` scores the bundled model; with ``--method todo --factor 2`` what is left of the
-prompt when its attention is patched. Every picture's reading is appended to ``rows.jsonl`` in the folder
-``--out`` at once: started again, it goes on where it was stopped. ``--table a b`` prints the results of
-several folders as one table.
+``python -m training.score`` scores the bundled model; ``--method todo --factor 2`` does it with patched
+attention. Every picture's reading is appended to ``rows.jsonl`` in the folder ``--out`` at once, so that a
+stopped run can be continued. ``--table a b`` prints the results of several folders as one table.
 """
 
 from __future__ import annotations
@@ -21,19 +20,20 @@ from pydantic import BaseModel, ConfigDict
 
 from compare.errors import InvalidRequest
 from compare.experiment.clock import timed_loop
-from compare.methods import method_of
-from compare.models.load import BUNDLED_DEFAULTS, LoadedPipeline, load_pipeline
+from compare.methods import BASELINE, known_methods, method_of
+from compare.models.load import LoadedPipeline, load_pipeline
+from compare.models.source import BUNDLED, BUNDLED_DEFAULTS
 from compare.models.weights_hash import fingerprint
 from compare.statistics import Proportion
 from compare.study.classifier import Classifier, load_classifier
 from compare.study.row_folder import RowFolder
+from training import WORK
 from training.classifier import HELD_OUT_SEED, WEIGHTS
 from training.labelled import draw_sheets
-from training.paths import SHIPPED, WORK
 from training.prompts import Prompt, fixed_prompts
 from training.vae import score_vae
 
-METHODS = ("baseline", "tome", "todo", "todo-rotating")
+METHODS = tuple(method.id for method in known_methods() if not method.needs)
 VAE_SCENES, VAE_SIDE = 16, 256
 
 
@@ -42,7 +42,7 @@ class _Record(BaseModel):
 
 
 class Settings(_Record):
-    """All that the pictures depend on besides size and prompt. Rows of different settings never mix."""
+    """Everything that the pictures depend on, except size and prompt. A folder has one of these only."""
 
     model: str
     weights: str
@@ -63,7 +63,7 @@ class Settings(_Record):
 
 
 class Row(_Record):
-    """One picture: what was asked for and what was seen."""
+    """One picture: the prompt, and what the classifier saw."""
 
     size: int
     """px a side."""
@@ -82,26 +82,26 @@ class Row(_Record):
 
     @property
     def found(self) -> bool:
-        """Every object asked for is there."""
+        """Every object of the prompt is there."""
         return set(self.objects) <= set(self.seen)
 
     @property
     def strayed(self) -> bool:
-        """There is an object that nobody asked for."""
+        """There is an object that is not in the prompt."""
         return not set(self.seen) <= set(self.objects)
 
 
 class SizeScore(_Record):
-    """How well prompts were followed at one size."""
+    """How well pictures of one size follow their prompts."""
 
     size: int
     one: Proportion
     """Prompts for one object whose object was found."""
     two: Proportion
-    """Prompts for two objects of which both were found."""
+    """Prompts for two objects that were both found."""
     background: Proportion
     strayed: Proportion
-    """Pictures with an object that nobody asked for."""
+    """Pictures with an object that is not in the prompt."""
     seconds_per_step: float
     """The median over the pictures."""
 
@@ -196,7 +196,7 @@ def summarise(rows: Sequence[Row], steps: int) -> tuple[SizeScore, ...]:
 
 
 def table(scores: Sequence[Score]) -> str:
-    """One Markdown table of all scores, by size and then in the order given. Strays show something else."""
+    """One Markdown table of all scores, by size and then in the order given."""
     lines = [
         "| size | method | object found | both of two found | background right | strays | s per step |",
         "|---|---|---|---|---|---|---|",
@@ -217,11 +217,11 @@ def _megabytes(folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--model", type=Path, default=SHIPPED, help="a pipeline folder with a vocabulary.json"
+        "--model", type=Path, default=BUNDLED, help="a pipeline folder with a vocabulary.json"
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 768], help="px a side")
     parser.add_argument("--prompts", type=int, nargs="+", default=[60, 24, 8], help="how many at each size")
-    parser.add_argument("--method", choices=METHODS, default="baseline")
+    parser.add_argument("--method", choices=METHODS, default=BASELINE.id)
     parser.add_argument("--factor", type=int, default=2, help="of downsampling; ToMe has the equal reduction")
     parser.add_argument("--steps", type=int, default=BUNDLED_DEFAULTS.steps)
     parser.add_argument("--guidance", type=float, default=BUNDLED_DEFAULTS.guidance_scale)
@@ -240,14 +240,14 @@ def main() -> None:
         return
     if len(args.sizes) != len(args.prompts):
         parser.error("--sizes and --prompts must be equally many")
-    factor = None if args.method == "baseline" else args.factor
+    factor = None if method_of(args.method) is BASELINE else args.factor
     name = args.method if factor is None else f"{args.method}-{factor}"
     out = args.out or WORK / "score" / name
 
     loaded = load_pipeline(args.model, dtype=torch.float32)
     classifier = load_classifier(args.classifier).to(loaded.device)
     if loaded.vocabulary is None:
-        parser.error(f"{args.model} has no vocabulary.json: nobody knows what it can draw")
+        parser.error(f"{args.model} has no vocabulary.json, which lists what it can draw")
     objects = loaded.vocabulary.objects
     if unread := set(objects) - set(classifier.objects):
         parser.error(f"the classifier cannot read {', '.join(sorted(unread))}: train it on more --things")

@@ -14,15 +14,23 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from diffusers import AutoencoderKL
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from training import WORK
 from training.crops import HELD_OUT
-from training.device import autocast, pick_device
-from training.paths import WORK
-from training.shape import LATENT_CHANNELS, build_vae
+from training.model import LATENT_CHANNELS, build_vae
 
 KL_WEIGHT = 1e-5
+
+
+def start_accelerator() -> Accelerator:
+    """CUDA or else the CPU, in the processes that `torchrun` started; computes in bfloat16, keeps float32."""
+    # Static, as the same last layers of the text encoders never get gradients (`diffusion.Denoiser`).
+    options = [DistributedDataParallelKwargs(static_graph=True)]
+    cpu = not torch.cuda.is_available()  # or else accelerate ignores the processes of torchrun
+    return Accelerator(cpu=cpu, mixed_precision="bf16", kwargs_handlers=options)
 
 
 def to_pixels(crops: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -44,12 +52,12 @@ def train_vae(
     side: int,
     learning_rate: float,
     decoder_only: bool,
-    device: torch.device,
+    accelerator: Accelerator,
 ) -> None:
     """Trains in place on ``images`` random windows of ``side`` px. ``decoder_only`` leaves the latents as
     they are, so that a diffusion model trained on them stays valid."""
     rng = np.random.default_rng()
-    vae.to(device, memory_format=torch.channels_last).train()
+    vae.to(accelerator.device, memory_format=torch.channels_last).train()
     if decoder_only:
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
@@ -71,8 +79,8 @@ def train_vae(
         windows = np.stack(
             [crops[i, t : t + side, x : x + side] for i, t, x in zip(chosen, tops, lefts, strict=True)]
         )
-        target = to_pixels(windows, device)
-        with autocast(device):
+        target = to_pixels(windows, accelerator.device)
+        with accelerator.autocast():
             posterior = vae.encode(target).latent_dist
             image = vae.decode(posterior.mode() if decoder_only else posterior.sample()).sample
         image = image.float()
@@ -128,20 +136,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WORK / "vae")
     args = parser.parse_args()
 
-    device = pick_device()
+    accelerator = start_accelerator()
+    device = accelerator.device
     crops = np.load(args.data / "crops.npy", mmap_mode="r")
     held_out = np.asarray(crops[:HELD_OUT])
     vae = AutoencoderKL.from_pretrained(args.out) if args.out.exists() else build_vae()
-    train_vae(
-        vae,
-        crops[HELD_OUT:],
-        args.images,
-        args.batch,
-        args.side,
-        args.learning_rate,
-        args.decoder_only,
-        device,
-    )
+    options = (args.images, args.batch, args.side, args.learning_rate, args.decoder_only)
+    train_vae(vae, crops[HELD_OUT:], *options, accelerator)
     if not args.decoder_only:
         normalise_latents(vae, np.asarray(crops[HELD_OUT : HELD_OUT + 512]), device)
     print(f"vae PSNR on {HELD_OUT} held-out crops: {score_vae(vae, held_out, device):.2f} dB")

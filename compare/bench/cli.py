@@ -125,7 +125,7 @@ def _profile(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> LoadedPipeline:
-    from compare.models.load import DTYPES
+    from compare.models.placement import DTYPES
     from compare.models.random_weights import random_pipeline
 
     if options.architecture and options.model:

@@ -1,1 +1,1 @@
-"""Models: where they come from, how they are loaded, and what is known of them."""
+"""Models: where they come from, where they run, how they are loaded."""

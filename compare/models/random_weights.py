@@ -1,6 +1,6 @@
-"""UNets by their published configurations: the true shapes and the true work, without a download.
+"""UNets of published configurations with random weights: the true shapes and work, without a download.
 
-The weights are random. Times and FLOPs do not depend on them; pictures do, and there are none here.
+Times and FLOPs do not depend on the weights. Pictures do, and there are none here.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from diffusers import (
 )
 
 from compare.errors import ModelNotLoaded
-from compare.models import load
-from compare.models.load import LoadedPipeline, Source, loaded_pipeline, on_device, placement
+from compare.models.load import LoadedPipeline, loaded_pipeline
+from compare.models.placement import moving_to, placement
+from compare.models.source import Source, bundled_folder
 
 ARCHITECTURES = ("sdxl", "sd15", "mini")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A UNet without weights, and the VAE factor that says how large its latents are."""
+    """The configuration of a UNet, and the VAE factor: image pixels per latent pixel."""
 
     name: str
     unet: Mapping[str, Any]
@@ -61,7 +62,7 @@ def architecture(id: str) -> Architecture:
     """One of `ARCHITECTURES`; "mini" is read from the folder of the bundled model.
 
     Raises:
-        ModelNotLoaded: there is none of this name, or the bundled model is missing.
+        ModelNotLoaded: there is no such architecture, or the bundled model is missing.
     """
     if id == "mini":
         return _mini()
@@ -84,8 +85,8 @@ def random_pipeline(
 ) -> LoadedPipeline:
     """A pipeline of this architecture with random weights; the arguments are those of `load_pipeline`.
 
-    It has a UNet and a scheduler and nothing else: it denoises latents from embeddings, without a prompt and
-    without a picture.
+    It has a UNet and a scheduler and nothing else: it denoises latents from embeddings. Use it to time and to
+    count, never to judge pictures.
 
     Raises:
         ModelNotLoaded: with a sentence that says what there is.
@@ -93,7 +94,7 @@ def random_pipeline(
     shape = architecture(id)
     device, dtype = placement(device, dtype, attention)
     unet = empty_unet(shape).to(dtype)
-    with on_device(device):
+    with moving_to(device):
         unet.to_empty(device=device)
     _fill(unet)
     pipe = _pipeline(unet)
@@ -104,12 +105,7 @@ def random_pipeline(
 
 
 def _mini() -> Architecture:
-    folder = load.BUNDLED
-    if not all((folder / part / "config.json").is_file() for part in ("unet", "vae")):
-        raise ModelNotLoaded(
-            f"The bundled model is missing: looked in {folder} for the configurations of its UNet and VAE. "
-            "Check the repository out with its assets, or take another architecture."
-        )
+    folder = bundled_folder("unet/config.json", "vae/config.json")
     unet = UNet2DConditionModel.load_config(folder / "unet")
     vae = AutoencoderKL.load_config(folder / "vae")
     return Architecture("mini-sdxl", unet, vae_scale_factor=2 ** (len(vae["block_out_channels"]) - 1))
@@ -117,7 +113,7 @@ def _mini() -> Architecture:
 
 @torch.no_grad()
 def _fill(unet: torch.nn.Module) -> None:
-    """Weights that keep activations near 1: what is not a number, or nearly 0, may take longer to compute."""
+    """Weights that keep activations near 1: NaN and numbers near 0 may take longer to compute."""
     for module in unet.modules():
         for name, values in module.named_parameters(recurse=False):
             if values.dim() > 1:
@@ -134,21 +130,11 @@ def _pipeline(unet: UNet2DConditionModel) -> DiffusionPipeline:
         steps_offset=1,
         timestep_spacing="leading",
     )
-    absent = {"vae": None, "text_encoder": None, "tokenizer": None}
+    parts = {"unet": unet, "scheduler": scheduler, **dict.fromkeys(("vae", "text_encoder", "tokenizer"))}
     if unet.config.addition_embed_type == "text_time":
         return StableDiffusionXLPipeline(
-            **absent,
-            text_encoder_2=None,
-            tokenizer_2=None,
-            unet=unet,
-            scheduler=scheduler,
-            add_watermarker=False,
+            **parts, text_encoder_2=None, tokenizer_2=None, add_watermarker=False
         )
     return StableDiffusionPipeline(
-        **absent,
-        unet=unet,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )

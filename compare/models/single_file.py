@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
 from compare.errors import ModelNotLoaded
 
 FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
-TEXT_TO_IMAGE = 4  # channels that go into the UNet; those that edit pictures take more
-PREDICTIONS = {"v": "v_prediction", "epsilon": "epsilon", "eps": "epsilon"}
+TEXT_TO_IMAGE = 4  # channels that go into the UNet; models that edit pictures take more
+PREDICTIONS = {"v": "v_prediction", "epsilon": "epsilon"}
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,13 @@ class SingleFile:
     path: Path
     family: Family
     prediction: str | None
-    """What the UNet predicts, "epsilon" or "v_prediction"; None where the file does not say."""
+    """What the UNet predicts, "epsilon" or "v_prediction"; None if the file does not say."""
     zero_terminal_snr: bool = False
     """Whether it was trained on a schedule that ends in pure noise (arXiv 2305.08891)."""
 
     @classmethod
     def read(cls, path: Path) -> SingleFile:
-        """Look at the names and shapes in a file, at its metadata, and at a configuration beside it.
+        """Look at the names and shapes in a file, and at its metadata (SAI model spec).
 
         Raises:
             ModelNotLoaded: it is not a whole text-to-image model of the kinds in this module.
@@ -76,10 +74,21 @@ class SingleFile:
         """
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
-            metadata = file.metadata() or {}
-            _check_unet(path, file, names)
-            family = _family(path, names)
-        prediction = _prediction(path, names, metadata)
+            prediction = PREDICTIONS.get((file.metadata() or {}).get("modelspec.prediction_type", ""))
+            if FIRST_CONVOLUTION not in names:
+                raise ModelNotLoaded(
+                    f"{path} is not a checkpoint of Stable Diffusion 1.5, 2.1 or XL in their authors' layout:"
+                    f" it has no {FIRST_CONVOLUTION}. A single component or an adapter is not enough."
+                )
+            channels = file.get_slice(FIRST_CONVOLUTION).get_shape()[1]
+        if channels != TEXT_TO_IMAGE:
+            raise ModelNotLoaded(
+                f"{path} is a model that edits pictures: its UNet takes {channels} channels, and one that "
+                f"makes them from text takes {TEXT_TO_IMAGE}."
+            )
+        if prediction is None and "v_pred" in names:
+            prediction = "v_prediction"
+        family = _family(path, names)
         if family is V2_768 and prediction == "epsilon":
             family = V2_512
         return cls(path, family, prediction, zero_terminal_snr="ztsnr" in names)
@@ -91,8 +100,8 @@ class SingleFile:
             return None
         return (
             f"{self.path.name} does not say what its UNet predicts. It runs as {V2_768.name} for 768 pixels, "
-            "which predicts velocity; if its pictures are blotches, it is one for 512 pixels, and its "
-            f"configuration is needed beside it, as {self.path.stem}.yaml."
+            "which predicts velocity; if its pictures are blotches, it is one for 512 pixels: then name a "
+            "pipeline folder or a repository on the Hub instead."
         )
 
     def load(self, dtype: torch.dtype) -> DiffusionPipeline:
@@ -113,22 +122,8 @@ class SingleFile:
         return said
 
 
-def _check_unet(path: Path, file: Any, names: set[str]) -> None:
-    if FIRST_CONVOLUTION not in names:
-        raise ModelNotLoaded(
-            f"{path} is not a checkpoint of Stable Diffusion 1.5, 2.1 or XL in their authors' layout: it has "
-            f"no {FIRST_CONVOLUTION}. A single component or an adapter is not enough."
-        )
-    channels = file.get_slice(FIRST_CONVOLUTION).get_shape()[1]
-    if channels != TEXT_TO_IMAGE:
-        raise ModelNotLoaded(
-            f"{path} is a model that edits pictures: its UNet takes {channels} channels, and one that makes "
-            f"them from text takes {TEXT_TO_IMAGE}."
-        )
-
-
 def _family(path: Path, names: set[str]) -> Family:
-    """By the text encoders, which are what tells these models apart."""
+    """By the text encoders, which tell these models apart."""
 
     def has(prefix: str) -> bool:
         return any(name.startswith(prefix) for name in names)
@@ -142,29 +137,3 @@ def _family(path: Path, names: set[str]) -> Family:
     if has("cond_stage_model.transformer."):
         return V1
     raise ModelNotLoaded(f"{path} has no text encoder beside its UNet: name a file with the whole model.")
-
-
-def _prediction(path: Path, names: set[str], metadata: dict[str, str]) -> str | None:
-    """From the metadata (SAI model spec), a marker among the tensors, or a configuration beside the file."""
-    if (said := PREDICTIONS.get(metadata.get("modelspec.prediction_type", ""))) is not None:
-        return said
-    architecture = metadata.get("modelspec.architecture", "")
-    if architecture.startswith("stable-diffusion-v2-"):
-        return "v_prediction" if architecture.startswith("stable-diffusion-v2-768-v") else "epsilon"
-    if "v_pred" in names:
-        return "v_prediction"
-    beside = path.with_suffix(".yaml")
-    if beside.is_file():
-        return _prediction_of_config(beside)
-    return None
-
-
-def _prediction_of_config(file: Path) -> str:
-    try:
-        parameters = yaml.safe_load(file.read_text(encoding="utf-8"))["model"]["params"]
-        return PREDICTIONS[parameters.get("parameterization", "eps")]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ModelNotLoaded(
-            f"{file} is not the configuration of a Stable Diffusion checkpoint: it needs model.params, and "
-            "there parameterization as eps or v."
-        ) from error

@@ -1,4 +1,4 @@
-"""What a model of a small world can draw, and what a prompt asks of it."""
+"""What a model that was trained on few things can draw, and which of them a prompt asks for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a model trained on a small world has seen. Kept in `vocabulary.json` beside the pipeline."""
+    """What a model trained on few things has seen. Kept in `vocabulary.json` beside the pipeline."""
 
     objects: tuple[str, ...]
     """By their usual names."""
@@ -26,15 +26,15 @@ class Vocabulary:
 
     @classmethod
     def load(cls, file: Path) -> Vocabulary:
-        """Raises ValueError, KeyError or TypeError where it is not such a file."""
+        """Raises ValueError, KeyError or TypeError if it is not such a file."""
         seen = json.loads(file.read_text(encoding="utf-8"))
         parts = {part: tuple(seen[part]) for part in ("objects", "backgrounds", "words", "examples")}
         return cls(names=dict(seen["names"]), **parts)
 
     def asked(self, prompt: str) -> tuple[str, ...]:
-        """The objects and backgrounds that a prompt names, by their usual names, in its order.
+        """The objects and backgrounds that a prompt names, by their usual names, in the prompt's order.
 
-        Of phrases that overlap the longest counts: "a green frog" asks for a frog, and not for green.
+        Of overlapping phrases the longest counts: "a green frog" asks for a frog, and not for green.
         """
         phrases = sorted(self.names, key=len, reverse=True)
         found = re.findall(rf"\b(?:{'|'.join(map(re.escape, phrases))})\b", prompt.lower()) if phrases else ()

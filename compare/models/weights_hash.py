@@ -1,4 +1,4 @@
-"""Which weights these are, whatever the name of their folder."""
+"""A hash of a pipeline's weights: folders keep their names when the weights change."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def fingerprint(pipe: DiffusionPipeline) -> str:
         if isinstance(part, torch.nn.Module):
             for weight, values in part.state_dict().items():
                 digest.update(f"{name}.{weight}".encode())
-                # Float16 is what all precisions in use can be rounded to; the hash need not hold more.
+                # Rounded to float16, so that the same model has one hash in every precision.
                 digest.update(values.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""A server on this machine that plays the Hugging Face Hub: enough of it for its client to load a model."""
+"""A local server that plays the Hugging Face Hub: enough of it for its client to load a model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ COMMIT = "c0ffee" + "0" * 34
 
 
 class Hub:
-    """Repositories are folders. They can be damaged in the ways that the real ones are.
+    """The Hub. Its repositories are folders, and can be damaged as real ones are.
 
     Attributes:
         repositories: folder of each repository.
         revisions: names that each repository answers to, beside `COMMIT`.
-        gated: repositories whose terms nobody has accepted.
+        gated: repositories whose terms have not been accepted.
         cut_off: names of files of which half is sent.
         fetched: repository and file of all that was sent.
     """

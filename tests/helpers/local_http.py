@@ -1,4 +1,4 @@
-"""An HTTP server on this machine, for what plays a service of the network."""
+"""A local HTTP server that plays a service of the network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Answer on a free port until the block ends. Yields the address, without a slash at its end."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

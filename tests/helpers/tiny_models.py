@@ -18,6 +18,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -161,6 +162,20 @@ def unet_inputs(
             "time_ids": torch.tensor([[*size, 0, 0, *size]] * batch).to(like),
         }
     return inputs
+
+
+def predict(unet: torch.nn.Module, height: int = 12, width: int = 16, **options: Any) -> torch.Tensor:
+    """The output of one call of `unet` on the inputs of `unet_inputs`, without gradients."""
+    inputs = unet_inputs(unet, height, width, **options)
+    with torch.no_grad():
+        return unet(inputs.pop("sample"), **inputs)[0]  # tomesd finds the sample by its position only
+
+
+def generate(pipe: DiffusionPipeline, steps: int = 4, **options: Any) -> torch.Tensor:
+    """The final latents of a run, always from the same noise."""
+    small = {"prompt": "a fox", "height": 48, "width": 48, "output_type": "latent"}
+    generator = torch.Generator().manual_seed(0)
+    return pipe(**small | options, num_inference_steps=steps, generator=generator).images
 
 
 def _unet(seed: int, config: dict[str, Any]) -> UNet2DConditionModel:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from tests.helpers.tiny_models import sd15_pipeline, sd15_unet, unet_inputs
+from tests.helpers.tiny_models import generate, predict, sd15_pipeline, sd15_unet
 from todo_patch import ToDo, ToMe, apply_patch, begin_run, remove_patch
 
 # Two levels of the same width: torch compiles their blocks once, and must still tell them apart.
@@ -47,43 +47,41 @@ def _compile_from_scratch() -> Iterator[None]:
 
 # The two ways of compiling the whole model share their machinery; where that is enough, one of them is tried.
 two_ways = pytest.mark.parametrize("compiled", [compile_around, compile_blocks])
-every_way = pytest.mark.parametrize("compiled", [compile_around, compile_in_place, compile_blocks])
-methods = pytest.mark.parametrize(
-    "method",
-    [ToDo(factor=(3, 2), grid="rotating"), ToDo(pooling="average")],
-    ids=str,
-)
 
 
-def call(unet, height=12, width=16, **options) -> torch.Tensor:
-    with torch.no_grad():
-        return unet(**unet_inputs(unet, height, width, **options))[0]
-
-
-@every_way
-@methods
-def test_patching_and_removing_reach_compiled_code(compiled, method) -> None:
-    eager = small_unet()
-    baseline = call(eager)
-    apply_patch(eager, method)
-    patched = [call(eager) for _ in range(2)]
-    model = compiled(small_unet(), "eager")
-    for _ in range(2):
-        torch.testing.assert_close(call(model), baseline)
-        apply_patch(model, method)
-        for expected in patched:
-            torch.testing.assert_close(call(model), expected)
-        remove_patch(model)
-    torch.testing.assert_close(call(model), baseline)
-
-
-@two_ways
-def test_another_method_reaches_compiled_code(compiled) -> None:
+@pytest.mark.parametrize("compiled", [compile_in_place, compile_blocks])
+def test_patching_exchanging_and_removing_reach_compiled_code(compiled) -> None:
     model, eager = compiled(small_unet(), "eager"), small_unet()
-    for method in (ToDo(), ToDo(pooling="average"), ToDo(factor=(1, 2))):
+    methods = (ToDo(factor=(3, 2), grid="rotating"), ToDo(pooling="average"), ToDo(factor=(1, 2)))
+    for _ in range(2):
+        torch.testing.assert_close(predict(model), predict(eager))
+        for method in methods:
+            apply_patch(model, method)
+            apply_patch(eager, method)
+            for _ in range(2):
+                torch.testing.assert_close(predict(model), predict(eager))
+        remove_patch(model)
+        remove_patch(eager)
+    torch.testing.assert_close(predict(model), predict(eager))
+
+
+@pytest.mark.parametrize("method", [ToDo(), ToMe()], ids=str)
+def test_patching_and_removing_twelve_times_compiles_no_more_than_once(method) -> None:
+    """Nor does compiled code of the one keep running for the other."""
+    counter = CompileCounter()
+    model = torch.compile(small_unet(), backend=counter, fullgraph=isinstance(method, ToDo))
+    eager = small_unet()
+    baseline = predict(eager)
+    apply_patch(eager, method)
+    patched = predict(eager)
+    graphs = []
+    for _ in range(12):
+        torch.testing.assert_close(predict(model), baseline)
         apply_patch(model, method)
-        apply_patch(eager, method)
-        torch.testing.assert_close(call(model), call(eager))
+        torch.testing.assert_close(predict(model), patched)
+        remove_patch(model)
+        graphs.append(counter.frame_count)
+    assert len(set(graphs[1:])) == 1  # what there is to compile has been by the second time
 
 
 @two_ways
@@ -93,10 +91,10 @@ def test_twelve_steps_of_the_rotating_grid_compile_as_often_as_one(compiled) -> 
     apply_patch(unet, ToDo(factor=(2, 2), grid="rotating"))
     apply_patch(eager, ToDo(factor=(2, 2), grid="rotating"))
     model = compiled(unet, counter)
-    torch.testing.assert_close(call(model), call(eager))
+    torch.testing.assert_close(predict(model), predict(eager))
     once = counter.frame_count
     for _ in range(11):
-        torch.testing.assert_close(call(model), call(eager))
+        torch.testing.assert_close(predict(model), predict(eager))
     assert counter.frame_count == once
     assert once == {compile_around: 1, compile_in_place: 1, compile_blocks: 2}[compiled]  # one per block
 
@@ -105,30 +103,16 @@ def test_twelve_steps_of_the_rotating_grid_compile_as_often_as_one(compiled) -> 
 def test_until_adds_one_graph_and_no_more(compiled) -> None:
     counter = CompileCounter()
     unet = small_unet()
-    baseline = call(unet)
+    baseline = predict(unet)
     apply_patch(unet, ToDo(until=0.5, grid="rotating"))
     model = compiled(unet, counter)
     graphs = set()
     for _ in range(3):
         begin_run(model, steps=4)
-        same = [torch.allclose(call(model), baseline, atol=1e-5) for _ in range(4)]
+        same = [torch.allclose(predict(model), baseline, atol=1e-5) for _ in range(4)]
         assert same == [False, False, True, True]
         graphs.add(counter.frame_count)
     assert graphs == {{compile_around: 2, compile_in_place: 2, compile_blocks: 3}[compiled]}
-
-
-@pytest.mark.parametrize("method", [ToDo(), ToMe()], ids=str)
-def test_taking_a_patch_off_and_on_again_finds_the_compiled_code_again(method) -> None:
-    counter = CompileCounter()
-    model = torch.compile(small_unet(), backend=counter, fullgraph=isinstance(method, ToDo))
-    graphs = []
-    for _ in range(12):
-        call(model)
-        apply_patch(model, method)
-        call(model)
-        remove_patch(model)
-        graphs.append(counter.frame_count)
-    assert len(set(graphs[1:])) == 1  # what there is to compile has been by the second time
 
 
 @two_ways
@@ -136,81 +120,64 @@ def test_taking_a_patch_off_and_on_again_finds_the_compiled_code_again(method) -
 def test_a_patch_on_one_model_does_not_reach_another_of_the_same_shape(compiled, patch_first) -> None:
     """Two models of one shape share their compiled code."""
     one, other = compiled(small_unet(0), "eager"), compiled(small_unet(1), "eager")
-    baseline = call(small_unet(0))
+    baseline = predict(small_unet(0))
     if not patch_first:
-        call(one)
+        predict(one)
     apply_patch(other, ToDo())
     eager = small_unet(1)
     apply_patch(eager, ToDo())
-    torch.testing.assert_close(call(other), call(eager))
-    torch.testing.assert_close(call(one), baseline)
+    torch.testing.assert_close(predict(other), predict(eager))
+    torch.testing.assert_close(predict(one), baseline)
 
 
-@two_ways
-def test_image_sizes_may_change_on_a_compiled_model(compiled) -> None:
-    model, eager = compiled(small_unet(), "eager"), small_unet()
+def test_image_sizes_may_change_on_a_model_with_compiled_blocks() -> None:
+    model, eager = compile_blocks(small_unet(), "eager"), small_unet()
     apply_patch(model, ToDo(grid="rotating"))
     apply_patch(eager, ToDo(grid="rotating"))
     for latent in ((12, 16), (9, 13), (12, 16)):
-        torch.testing.assert_close(call(model, *latent), call(eager, *latent))
+        torch.testing.assert_close(predict(model, *latent), predict(eager, *latent))
 
 
 def test_ten_image_sizes_need_no_graph_more_than_without_a_patch() -> None:
     graphs = []
-    for method in (None, ToDo(grid="rotating")):
+    for method in (ToDo(factor=1), ToDo(grid="rotating")):
         torch._dynamo.reset()
-        counter, unet = CompileCounter(), small_unet()
-        if method:
-            apply_patch(unet, method)
+        counter, unet, eager = CompileCounter(), small_unet(), small_unet()
+        apply_patch(unet, method)
+        apply_patch(eager, method)
         model = torch.compile(unet, backend=counter, fullgraph=True)
-        for width in range(12, 32, 2):
-            call(model, 12, width)
+        for width in range(11, 31, 2):
+            torch.testing.assert_close(predict(model, 9, width), predict(eager, 9, width))
         graphs.append(counter.frame_count)
     assert graphs[0] == graphs[1] <= 3
 
 
-@every_way
+@pytest.mark.parametrize("compiled", [compile_around, compile_in_place, compile_blocks])
 def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
     pipe = sd15_pipeline(**SMALL)
-    options = {"prompt": "a fox", "height": 48, "width": 48, "output_type": "latent"}
-
-    def generate(steps) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(0)
-        return pipe(**options, num_inference_steps=steps, generator=generator).images
-
     apply_patch(pipe, ToDo(grid="rotating"))
-    expected = [generate(3), generate(5)]
+    expected = [generate(pipe, 3), generate(pipe, 5)]
     remove_patch(pipe)
     pipe.unet = compiled(pipe.unet, "eager")
     apply_patch(pipe, ToDo(grid="rotating"))
     for steps, image in zip((3, 5, 3), (*expected, expected[0]), strict=True):
-        torch.testing.assert_close(generate(steps), image, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(generate(pipe, steps), image, rtol=1e-4, atol=1e-4)
 
 
 def test_the_patched_step_traces_through_autograd() -> None:
     model, eager = compile_in_place(small_unet(), "aot_eager"), small_unet()
     for unet in (model, eager):
         apply_patch(unet, ToDo(factor=(2, 2), grid="rotating"))
-    torch.testing.assert_close(call(model), call(eager))
-    torch.testing.assert_close(call(model), call(eager))
+    torch.testing.assert_close(predict(model), predict(eager))
+    torch.testing.assert_close(predict(model), predict(eager))
 
 
 @two_ways
 def test_tome_says_so_where_a_graph_of_the_whole_model_is_asked_for(compiled) -> None:
     model = compiled(small_unet(), "eager")
-    baseline = call(model)
+    baseline = predict(model)
     apply_patch(model, ToMe())
     with pytest.raises(torch._dynamo.exc.Unsupported):
-        call(model)
+        predict(model)
     remove_patch(model)
-    torch.testing.assert_close(call(model), baseline)
-
-
-def test_tome_is_no_silent_no_op_on_a_compiled_model() -> None:
-    model, eager = torch.compile(small_unet(), backend="eager"), small_unet()
-    baseline = call(model)
-    for unet in (model, eager):
-        apply_patch(unet, ToMe())
-    torch.testing.assert_close(call(model), call(eager))
-    remove_patch(model)
-    torch.testing.assert_close(call(model), baseline)
+    torch.testing.assert_close(predict(model), baseline)

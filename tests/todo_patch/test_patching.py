@@ -9,7 +9,7 @@ import torch
 from diffusers import StableDiffusionXLPAGPipeline
 from diffusers.models.attention_processor import AttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
 
-from tests.helpers.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet
 from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, patched, remove_patch
 from todo_patch.blocks import self_attention
 
@@ -20,13 +20,6 @@ METHODS = [
     ToMe(),
     ToMe(ratio=0.5, levels=2),
 ]
-
-FOX = {"prompt": "a fox", "height": 64, "width": 64, "num_inference_steps": 2, "output_type": "latent"}
-
-
-def call(unet, height=12, width=16) -> torch.Tensor:
-    with torch.no_grad():
-        return unet(**unet_inputs(unet, height, width))[0]
 
 
 def state(unet) -> list:
@@ -40,13 +33,13 @@ def state(unet) -> list:
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_removing_leaves_the_model_exactly_as_it_was(method) -> None:
     pipe = sdxl_pipeline()
-    before, output, pipe_before = state(pipe.unet), call(pipe.unet), dict(vars(pipe))
+    before, output, pipe_before = state(pipe.unet), predict(pipe.unet), dict(vars(pipe))
     apply_patch(pipe, method)
-    assert not torch.allclose(call(pipe.unet), output)
+    assert not torch.allclose(predict(pipe.unet), output)
     remove_patch(pipe)
     assert state(pipe.unet) == before
     assert vars(pipe) == pipe_before
-    assert torch.equal(call(pipe.unet), output)
+    assert torch.equal(predict(pipe.unet), output)
 
 
 @pytest.mark.parametrize("first", METHODS, ids=str)
@@ -55,10 +48,10 @@ def test_a_second_patch_takes_the_place_of_the_first(first, second) -> None:
     unet, fresh = sdxl_unet(), sdxl_unet()
     before = state(unet)
     apply_patch(unet, first)
-    call(unet)
+    predict(unet)
     apply_patch(unet, second)
     apply_patch(fresh, second)
-    assert torch.equal(call(unet), call(fresh))
+    assert torch.equal(predict(unet), predict(fresh))
     remove_patch(unet)
     assert state(unet) == before
 
@@ -75,7 +68,7 @@ def test_the_context_manager_unpatches_the_unet_it_patched() -> None:
 def fail_while_patched(unet, method) -> None:
     with patched(unet, method) as model:
         assert model is unet
-        call(unet)
+        predict(unet)
         raise KeyboardInterrupt
 
 
@@ -116,13 +109,13 @@ def test_processors_and_weights_are_untouched_while_patched() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_a_copy_of_a_patched_unet_is_patched_by_itself(method) -> None:
     unet = sdxl_unet()
-    baseline = call(unet)
+    baseline = predict(unet)
     apply_patch(unet, method)
     twin = copy.deepcopy(unet)
-    assert torch.equal(call(twin), call(unet))
+    assert torch.equal(predict(twin), predict(unet))
     remove_patch(twin)
-    assert torch.equal(call(twin), baseline)
-    assert not torch.allclose(call(unet), baseline)
+    assert torch.equal(predict(twin), baseline)
+    assert not torch.allclose(predict(unet), baseline)
 
 
 @pytest.mark.parametrize("method", [ToDo(factor=(2, 2, 2)), ToMe(levels=3)], ids=str)
@@ -156,17 +149,19 @@ def test_blocks_with_cross_attention_only_are_skipped() -> None:
     unet = sd15_unet(only_cross_attention=(True, False, False, False))
     assert {(block.level, block.depth) for block in self_attention(unet)} == {(0, 1), (1, 2), (2, 3)}
     apply_patch(unet, ToDo())
-    call(unet)
+    predict(unet)
 
 
-@pytest.mark.parametrize("model", [None, "unet", torch.nn.Linear(1, 1), object()], ids=str)
-def test_what_has_no_unet_is_a_type_error(model) -> None:
+@pytest.mark.parametrize(
+    "model", [None, "unet", torch.nn.Linear(1, 1), object()], ids=["none", "name", "module", "object"]
+)
+def test_a_model_without_a_unet_is_a_type_error(model) -> None:
     with pytest.raises(TypeError, match="Expected a diffusers pipeline with a UNet"):
         apply_patch(model, ToDo())
 
 
-@pytest.mark.parametrize("method", [None, "todo", 2, ToDo])
-def test_what_is_no_method_is_a_type_error(method) -> None:
+@pytest.mark.parametrize("method", [None, "todo", 2, ToDo], ids=["none", "name", "number", "class"])
+def test_anything_but_a_method_is_a_type_error(method) -> None:
     with pytest.raises(TypeError, match="Expected a ToDo or a ToMe"):
         apply_patch(sdxl_unet(), method)
 
@@ -182,17 +177,17 @@ def test_fused_projections_are_refused_before_and_after_patching(fuse_first) -> 
         apply_patch(unet, ToDo())
         unet.fuse_qkv_projections()
         with pytest.raises(ValueError, match="unfuse_qkv_projections"):
-            call(unet)
+            predict(unet)
 
 
 def test_tome_works_with_fused_projections() -> None:
     unet = sdxl_unet()
     apply_patch(unet, ToMe())
-    separate = call(unet)
+    separate = predict(unet)
     remove_patch(unet)
     unet.fuse_qkv_projections()
     apply_patch(unet, ToMe())
-    torch.testing.assert_close(call(unet), separate)
+    torch.testing.assert_close(predict(unet), separate)
 
 
 def test_processors_that_ignore_their_keys_are_refused() -> None:
@@ -205,18 +200,11 @@ def test_processors_that_ignore_their_keys_are_refused() -> None:
 def test_perturbed_attention_guidance_on_patched_blocks_is_refused_at_the_call() -> None:
     pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=["down_blocks.1"])
     pipe.set_progress_bar_config(disable=True)
-    options = {
-        "prompt": "a fox",
-        "height": 32,
-        "width": 32,
-        "num_inference_steps": 1,
-        "output_type": "latent",
-    }
     apply_patch(pipe, ToDo())
     with pytest.raises(ValueError, match="pag_scale=0"):
-        pipe(**options)
+        generate(pipe, 1)
     pipe.unet.set_attn_processor(AttnProcessor2_0())  # the pipeline puts them back only when it succeeds
-    pipe(**options, pag_scale=0)
+    generate(pipe, 1, pag_scale=0)
 
 
 def test_perturbed_attention_guidance_beside_patched_blocks_works() -> None:
@@ -225,6 +213,6 @@ def test_perturbed_attention_guidance_beside_patched_blocks_works() -> None:
     outputs = []
     for method in (ToDo(factor=1), ToDo(), ToMe()):
         with patched(pipe, method):
-            outputs.append(pipe(**FOX, generator=torch.Generator().manual_seed(0)).images)
+            outputs.append(generate(pipe, 2))
     assert not torch.allclose(outputs[0], outputs[1])
     assert not torch.allclose(outputs[0], outputs[2])

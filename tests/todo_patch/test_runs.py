@@ -1,4 +1,4 @@
-"""Where a run begins, and how far into it a method is on."""
+"""When a run begins, and how far into it a method is on."""
 
 from __future__ import annotations
 
@@ -18,18 +18,12 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import generate, predict, sd15_pipeline, sdxl_pipeline, sdxl_unet
 from todo_patch import ToDo, ToMe, apply_patch, begin_run
 from todo_patch.blocks import self_attention
 
 ROTATING = ToDo(grid="rotating")
 STATEFUL = [ROTATING, ToDo(until=0.5), ToMe()]
-
-
-def generate(pipe, steps=4, **options) -> torch.Tensor:
-    defaults = {"prompt": "a fox", "height": 48, "width": 48, "output_type": "latent"}
-    generator = torch.Generator().manual_seed(0)
-    return pipe(**defaults | options, num_inference_steps=steps, generator=generator).images
 
 
 def fresh(method, steps=4, make=sdxl_pipeline, **options) -> torch.Tensor:
@@ -166,36 +160,33 @@ def test_a_second_pipeline_with_the_same_unet_begins_its_own_runs(method) -> Non
 
 def test_until_on_a_bare_unet_needs_the_length_of_the_run() -> None:
     unet = sdxl_unet()
-    inputs = unet_inputs(unet, 8, 8)
-    baseline = unet(**inputs)[0]
+    baseline = predict(unet)
     apply_patch(unet, ToDo(until=0.5))
     with pytest.raises(RuntimeError, match="begin_run"):
-        unet(**inputs)
+        predict(unet)
     for _ in range(2):
         begin_run(unet, steps=3)
-        same = [torch.equal(unet(**inputs)[0], baseline) for _ in range(3)]
+        same = [torch.equal(predict(unet), baseline) for _ in range(3)]
         assert same == [False, False, True]
 
 
 @pytest.mark.parametrize("method", [ToDo(until=0.5, grid="rotating"), ToMe()], ids=str)
-def test_begin_run_speaks_for_a_loop_of_ones_own_on_a_pipeline(method) -> None:
+def test_begin_run_works_for_a_custom_loop_on_a_pipeline(method) -> None:
     pipe = sdxl_pipeline()
-    inputs = unet_inputs(pipe.unet, 8, 8)
     apply_patch(pipe, method)
     generate(pipe)
     runs = []
     for _ in range(2):
         begin_run(pipe, steps=4)
         pipe.scheduler.set_timesteps(4)
-        with torch.no_grad():
-            runs.append(torch.stack([pipe.unet(**inputs)[0] for _ in range(4)]))
+        runs.append(torch.stack([predict(pipe.unet) for _ in range(4)]))
     assert torch.equal(*runs)
     if isinstance(method, ToDo):
         assert torch.equal(runs[0][2], runs[0][3])
 
 
 @pytest.mark.parametrize("steps", [0, 1.0, True, None, "4"])
-def test_begin_run_refuses_what_is_no_number_of_steps(steps) -> None:
+def test_begin_run_refuses_anything_but_a_number_of_steps(steps) -> None:
     with pytest.raises(ValueError, match="steps="):
         begin_run(sdxl_unet(), steps=steps)
 
@@ -207,7 +198,7 @@ def test_a_patch_does_not_keep_its_pipeline_alive() -> None:
     del pipe
     gc.collect()
     assert gone() is None
-    unet(**unet_inputs(unet, 8, 8))
+    predict(unet)
 
 
 @pytest.mark.parametrize("method", [ROTATING, ToMe()], ids=str)
@@ -231,9 +222,9 @@ def test_a_copy_of_a_patched_pipeline_sees_its_own_runs(method) -> None:
         assert torch.equal(generate(model), fresh(method))
 
 
-def test_until_is_never_off_because_nobody_counts() -> None:
+def test_until_is_an_error_and_not_off_if_the_length_is_unknown() -> None:
     pipe = sdxl_pipeline()
     apply_patch(pipe, ToDo(until=0.5))
     generate(pipe)
-    with pytest.raises(RuntimeError, match="of a run of"), torch.no_grad():
-        pipe.unet(**unet_inputs(pipe.unet, 8, 8))  # after the run, and of no other
+    with pytest.raises(RuntimeError, match="of a run of"):
+        predict(pipe.unet)  # after the run, and of no other

@@ -6,18 +6,13 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor2_0, SlicedAttnProcessor
 
-from tests.helpers.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from tests.todo_patch.written_out import WrittenOutAttention
 from todo_patch import ToDo, apply_patch, begin_run, patched
 from todo_patch.blocks import self_attention
 from todo_patch.grid import offset_order
 
 MODELS = {"sdxl": sdxl_unet, "sd15": sd15_unet}
-
-
-def call(unet, height=12, width=16, **options) -> torch.Tensor:
-    with torch.no_grad():
-        return unet(**unet_inputs(unet, height, width, **options))[0]
 
 
 def write_out(unet, method, latent) -> None:
@@ -46,11 +41,11 @@ def write_out(unet, method, latent) -> None:
 @pytest.mark.parametrize("latent", [(12, 16), (5, 22)], ids=str)
 def test_todo_is_the_written_out_attention(model, method, latent) -> None:
     unet, reference = MODELS[model](), MODELS[model]()
-    baseline = call(unet, *latent)
+    baseline = predict(unet, *latent)
     apply_patch(unet, method)
     write_out(reference, method, latent)
-    output = call(unet, *latent)
-    torch.testing.assert_close(output, call(reference, *latent))
+    output = predict(unet, *latent)
+    torch.testing.assert_close(output, predict(reference, *latent))
     assert not torch.allclose(output, baseline, rtol=1e-2, atol=1e-2)
 
 
@@ -62,7 +57,7 @@ def test_every_offset_of_the_rotating_grid_is_the_written_out_attention(factor, 
     apply_patch(unet, method)
     write_out(reference, method, latent)
     for _ in range(method.factors[0] ** 2 + 1):
-        torch.testing.assert_close(call(unet, *latent), call(reference, *latent))
+        torch.testing.assert_close(predict(unet, *latent), predict(reference, *latent))
 
 
 @pytest.mark.parametrize(
@@ -73,16 +68,9 @@ def test_every_offset_of_the_rotating_grid_is_the_written_out_attention(factor, 
 def test_todo_is_the_written_out_attention_through_a_whole_pipeline(method) -> None:
     pipe, reference = sdxl_pipeline(), sdxl_pipeline()
     write_out(reference.unet, method, (9, 12))
-    options = {
-        "prompt": "a fox",
-        "height": 72,
-        "width": 96,
-        "num_inference_steps": 5,
-        "output_type": "latent",
-    }
-    expected = reference(**options, generator=torch.Generator().manual_seed(0)).images
+    expected = generate(reference, 5, height=72, width=96)
     with patched(pipe, method):
-        output = pipe(**options, generator=torch.Generator().manual_seed(0)).images
+        output = generate(pipe, 5, height=72, width=96)
     torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -90,9 +78,9 @@ def test_todo_is_the_written_out_attention_through_a_whole_pipeline(method) -> N
 @pytest.mark.parametrize("method", [ToDo(factor=1), ToDo(factor=(1, 1)), ToDo(until=0)], ids=str)
 def test_asking_for_nothing_is_the_baseline_bit_for_bit(model, method) -> None:
     unet = MODELS[model]()
-    baseline = call(unet)
+    baseline = predict(unet)
     apply_patch(unet, method)
-    assert torch.equal(call(unet), baseline)
+    assert torch.equal(predict(unet), baseline)
     assert not unet._forward_pre_hooks
 
 
@@ -106,7 +94,7 @@ def test_todo_keeps_queries_whole_and_shortens_keys() -> None:
             key = (block.level, layer)
             module.register_forward_pre_hook(lambda _, args, key=key: lengths.update({key: args[0].shape[1]}))
     apply_patch(unet, ToDo(factor=2))
-    call(unet, 12, 16)
+    predict(unet, 12, 16)
     assert [lengths[0, layer] for layer in ("to_q", "to_k", "to_v", "to_out")] == [48, 12, 12, 48]
     assert [lengths[1, layer] for layer in ("to_q", "to_k", "to_v", "to_out")] == [12, 12, 12, 12]
 
@@ -135,7 +123,7 @@ def test_an_installed_attention_processor_stays_and_does_the_attention(processor
     apply_patch(unet, ToDo(factor=(2, 2)))
     apply_patch(other, ToDo(factor=(2, 2)))
     assert all(block.attn.processor is processor for block in self_attention(other))
-    torch.testing.assert_close(call(other), call(unet))
+    torch.testing.assert_close(predict(other), predict(unet))
 
 
 class ImageTokens(torch.nn.Module):
@@ -205,15 +193,15 @@ def test_a_patched_unet_can_be_trained_after_inference() -> None:
 def test_image_sizes_may_change_from_call_to_call() -> None:
     unet = sdxl_unet()
     apply_patch(unet, ToDo(factor=(2, 2)))
-    first = call(unet, 12, 16)
-    call(unet, 7, 5)
-    assert torch.equal(call(unet, 12, 16), first)
+    first = predict(unet, 12, 16)
+    predict(unet, 7, 5)
+    assert torch.equal(predict(unet, 12, 16), first)
 
 
 def test_calling_around_the_unet_is_an_error_not_a_surprise() -> None:
     unet = sdxl_unet()
     apply_patch(unet, ToDo())
-    call(unet, 8, 8)
+    predict(unet, 8, 8)
     with pytest.raises(RuntimeError, match="Call the UNet itself"):
         unet.forward(**unet_inputs(unet, 12, 16))
 
@@ -221,8 +209,8 @@ def test_calling_around_the_unet_is_an_error_not_a_surprise() -> None:
 def test_begin_run_starts_the_rotation_of_a_bare_unet_again() -> None:
     unet = sdxl_unet()
     apply_patch(unet, ToDo(grid="rotating"))
-    first = [call(unet) for _ in range(3)]
+    first = [predict(unet) for _ in range(3)]
     begin_run(unet, steps=3)
-    again = [call(unet) for _ in range(3)]
+    again = [predict(unet) for _ in range(3)]
     assert all(map(torch.equal, first, again))
     assert not torch.allclose(first[0], first[1])

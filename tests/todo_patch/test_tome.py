@@ -1,4 +1,4 @@
-"""ToMe is the tomesd package, told the right blocks, sizes and seed."""
+"""ToMe is the tomesd package with the right blocks, sizes and seed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,18 @@ import pytest
 import tomesd
 import torch
 
-from tests.helpers.tiny_models import sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from todo_patch import ToDo, ToMe, apply_patch, plan, remove_patch
 from todo_patch.blocks import self_attention
 
 SEED = 7
 
 
-def call(unet, height=12, width=16, batch=2) -> torch.Tensor:
-    inputs = unet_inputs(unet, height, width, batch=batch)
-    with torch.no_grad():
-        return unet(inputs.pop("sample"), **inputs)[0]  # tomesd finds the sample by its place only
-
-
 def tomesd_directly(make, method, max_downsample, calls, **options) -> list[torch.Tensor]:
     unet = make()
     tomesd.apply_patch(unet, method.ratio, max_downsample, method.stride, method.stride)
     torch.manual_seed(SEED)
-    return [call(unet, **options) for _ in range(calls)]
+    return [predict(unet, **options) for _ in range(calls)]
 
 
 @pytest.mark.parametrize(
@@ -35,27 +29,27 @@ def tomesd_directly(make, method, max_downsample, calls, **options) -> list[torc
         (sd15_unet, ToMe(seed=SEED), 1),
         (sd15_unet, ToMe(ratio=0.5, levels=3, seed=SEED), 4),
     ],
-    ids=str,
+    ids=["sdxl", "sdxl-two-levels", "sdxl-stride-3", "sd15", "sd15-three-levels"],
 )
 @pytest.mark.parametrize("latent", [(12, 16), (13, 18)], ids=str)
 def test_tome_is_tomesd_called_directly_after_the_same_seed(make, method, max_downsample, latent) -> None:
     options = {"height": latent[0], "width": latent[1]}
     expected = tomesd_directly(make, method, max_downsample, calls=2, **options)
     unet = make()
-    baseline = call(unet, **options)
+    baseline = predict(unet, **options)
     torch.manual_seed(99)
     apply_patch(unet, method)
     for output in expected:
-        assert torch.equal(call(unet, **options), output)
+        assert torch.equal(predict(unet, **options), output)
     assert not torch.allclose(expected[0], baseline)
 
 
 def test_tome_at_the_default_setting_is_no_silent_no_op_on_sdxl() -> None:
     by_default = tomesd_directly(sdxl_unet, ToMe(), max_downsample=1, calls=1)[0]
-    assert torch.equal(by_default, call(sdxl_unet()))  # as tomesd's own default is
+    assert torch.equal(by_default, predict(sdxl_unet()))  # as tomesd's own default is
     unet = sdxl_unet()
     apply_patch(unet, ToMe())
-    assert not torch.allclose(call(unet), call(sdxl_unet()))
+    assert not torch.allclose(predict(unet), predict(sdxl_unet()))
 
 
 def test_only_blocks_of_the_levels_asked_for_are_merged() -> None:
@@ -69,9 +63,9 @@ def test_only_blocks_of_the_levels_asked_for_are_merged() -> None:
 @pytest.mark.parametrize("method", [ToMe(levels=2), ToDo(factor=(2, 2))], ids=str)
 def test_sizes_of_odd_grids_work_for_both_methods(latent, method) -> None:
     unet = sdxl_unet()
-    baseline = call(unet, *latent, batch=1)
+    baseline = predict(unet, *latent, batch=1)
     apply_patch(unet, method)
-    assert not torch.allclose(call(unet, *latent, batch=1), baseline, atol=1e-3)
+    assert not torch.allclose(predict(unet, *latent, batch=1), baseline, atol=1e-3)
 
 
 @pytest.mark.parametrize("latent", [(9, 9), (2, 64), (13, 40), (17, 17)], ids=str)
@@ -82,14 +76,14 @@ def test_merging_uses_the_grid_of_the_block_at_any_size(latent, method) -> None:
     apply_patch(unet, method)
     if shortest < method.stride:
         with pytest.raises(ValueError, match="needs grids of at least 2x2 tokens, and level 1 has 1x32"):
-            call(unet, *latent)
+            predict(unet, *latent)
         return
     lengths = {}
     for block in self_attention(unet):
         block.attn.to_q.register_forward_pre_hook(
             lambda _, args, name=block.name: lengths.update({name: args[0].shape[1]})
         )
-    call(unet, *latent)
+    predict(unet, *latent)
     planned = plan(unet, method, 8 * latent[0], 8 * latent[1])
     assert lengths == {block.name: block.query_tokens for block in planned.blocks}
 
@@ -100,26 +94,20 @@ def test_a_grid_smaller_than_the_stride_is_a_worded_error() -> None:
         plan(unet, ToMe(stride=4), 48, 128)
     apply_patch(unet, ToMe(stride=4))
     with pytest.raises(ValueError, match="larger image, a smaller stride or fewer levels"):
-        call(unet, 6, 16)
-    call(unet, 12, 16)
+        predict(unet, 6, 16)
+    predict(unet, 12, 16)
 
 
 def test_the_seed_decides_whatever_ran_before() -> None:
     pipe = sdxl_pipeline()
-    options = {
-        "prompt": "a fox",
-        "height": 64,
-        "width": 64,
-        "output_type": "latent",
-    }
 
-    def generate(seed) -> torch.Tensor:
+    def with_seed(seed) -> torch.Tensor:
         apply_patch(pipe, ToMe(seed=seed))
-        return pipe(**options, num_inference_steps=3, generator=torch.Generator().manual_seed(0)).images
+        return generate(pipe, 3)
 
-    first, other = generate(0), generate(1)
+    first, other = with_seed(0), with_seed(1)
     torch.manual_seed(123)
-    assert torch.equal(generate(0), first)
+    assert torch.equal(with_seed(0), first)
     assert not torch.allclose(other, first)
 
 
@@ -127,7 +115,7 @@ def test_tome_leaves_the_global_random_state_alone() -> None:
     unet = sdxl_unet()
     apply_patch(unet, ToMe())
     before = torch.get_rng_state()
-    call(unet)
+    predict(unet)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -136,7 +124,7 @@ def test_odd_batches_ignore_the_seed_and_the_plan_says_so() -> None:
     for seed in (0, 1):
         unet = sdxl_unet()
         apply_patch(unet, ToMe(seed=seed))
-        outputs.append(call(unet, batch=1))
+        outputs.append(predict(unet, batch=1))
     assert torch.equal(*outputs)
     assert "odd batch" in plan(sdxl_unet(), ToMe(), 96, 128).notes[0]
 
@@ -154,7 +142,7 @@ def test_the_sample_may_be_given_by_name() -> None:
     with torch.no_grad():
         by_name = unet(**unet_inputs(unet, 12, 16))[0]
     apply_patch(unet, ToMe())
-    assert torch.equal(call(unet), by_name)
+    assert torch.equal(predict(unet), by_name)
 
 
 def test_blocks_that_tomesd_would_run_wrongly_are_refused() -> None:
@@ -171,4 +159,4 @@ def test_tomesd_may_be_used_by_itself_afterwards() -> None:
     remove_patch(unet)
     tomesd.apply_patch(unet, max_downsample=2)
     torch.manual_seed(SEED)
-    assert torch.equal(call(unet), tomesd_directly(sdxl_unet, ToMe(ratio=0.5), 2, calls=1)[0])
+    assert torch.equal(predict(unet), tomesd_directly(sdxl_unet, ToMe(ratio=0.5), 2, calls=1)[0])

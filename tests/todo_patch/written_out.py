@@ -31,7 +31,7 @@ def downsample(
 
 
 class WrittenOutAttention:
-    """An attention processor for one self-attention block. `offsets` are taken in turn over its calls."""
+    """An attention processor for one self-attention block. Its calls cycle through `offsets`."""
 
     def __init__(self, latent: tuple[int, int], factor: int, offsets: list[Offset | None]) -> None:
         self.latent, self.factor, self.offsets = latent, factor, offsets

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-import compare  # noqa: F401  first: it keeps the libraries quiet
 from compare.study.classifier import Classifier, load_classifier
+from training import WORK
 from training.classifier import WEIGHTS
-from training.paths import WORK
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from compare.study.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
 from training.classifier import HELD_OUT_SEED, WEIGHTS, check_classifier
-from training.labelled import Sheet, draw_sheets, strangers
+from training.labelled import Sheet, draw_sheets, unknown_things
 
 
 def test_it_is_small() -> None:
@@ -47,9 +47,9 @@ def test_it_reads_soft_pictures(classifier) -> None:
 
 @pytest.mark.usefixtures("artwork")
 def test_it_seldom_takes_something_else_for_a_thing_it_knows(classifier) -> None:
-    sheets = draw_sheets(len(classifier.objects), 30, 256, HELD_OUT_SEED + 3, strangers)
+    sheets = draw_sheets(len(classifier.objects), 30, 256, HELD_OUT_SEED + 3, unknown_things)
     fooled = [classifier.read(Image.fromarray(sheet.pixels)).seen for sheet in sheets]
-    assert sum(map(bool, fooled)) <= 6  # of 30 with three strangers each
+    assert sum(map(bool, fooled)) <= 6  # of 30 with three unknown things each
 
 
 def test_saved_and_loaded_it_reads_the_same(classifier, tmp_path) -> None:

@@ -12,7 +12,6 @@ from training.scenes import (
     Sticker,
     caption,
     choose_things,
-    draw_sheet,
     draw_stickers,
     with_unknown_words,
 )
@@ -32,7 +31,7 @@ def pictures() -> list[Image.Image]:
 
 
 def test_the_same_seed_draws_the_same_sheet(pictures) -> None:
-    first, again, other = (draw_sheet(random.Random(s), pictures, WHITE, 200, 136) for s in (1, 1, 2))
+    first, again, other = (draw_stickers(random.Random(s), pictures, WHITE, 200, 136)[0] for s in (1, 1, 2))
     assert first.size == (200, 136)
     assert first.tobytes() == again.tobytes()
     assert first.tobytes() != other.tobytes()

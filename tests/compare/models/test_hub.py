@@ -1,4 +1,4 @@
-"""Loading from the Hub, which a server here plays: what is fetched, and what is said where that fails."""
+"""Loading from the Hub, which a local server plays: what is fetched, and what is said if that fails."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from huggingface_hub import constants
 
 from compare.errors import ModelNotLoaded
-from compare.models import load
-from compare.models.load import SDXL, LoadedPipeline, load_pipeline
+from compare.models import load, source
+from compare.models.load import load_pipeline
+from compare.models.source import SDXL
 from tests.compare.conftest import connect
 from tests.helpers.hub import COMMIT, Hub
 from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, vae
@@ -33,9 +35,20 @@ def folder(tiny_folder, tmp_path) -> Path:
 @pytest.fixture
 def bundled(tiny_folder, tmp_path, monkeypatch) -> Path:
     """A tiny model in the place of the bundled one, on a machine whose default is SDXL."""
-    monkeypatch.setattr(load, "BUNDLED", shutil.copytree(tiny_folder, tmp_path / "assets" / "mini-sdxl"))
-    monkeypatch.setattr(load, "_default_source", lambda device: SDXL)
-    return load.BUNDLED
+    monkeypatch.setattr(source, "BUNDLED", shutil.copytree(tiny_folder, tmp_path / "assets" / "mini-sdxl"))
+    monkeypatch.setattr(load, "default_source", lambda device: SDXL)
+    return source.BUNDLED
+
+
+@pytest.fixture
+def sdxl_on_the_hub(hub, tmp_path) -> None:
+    """A tiny model in the place of SDXL, with another VAE, both in half precision."""
+    repository = tmp_path / "sdxl"
+    sdxl_pipeline().to(dtype=torch.float16).save_pretrained(repository, variant="fp16")
+    torch.save({}, repository / "unet" / "diffusion_pytorch_model.bin")
+    vae(seed=7).save_pretrained(tmp_path / "vae")
+    hub.add(SDXL.place, repository, SDXL.revision)
+    hub.add(SDXL.vae, tmp_path / "vae", SDXL.vae_revision)
 
 
 def says(model: str) -> str:
@@ -90,17 +103,8 @@ def test_only_one_precision_is_fetched_and_either_alone_is_enough(hub, tmp_path)
     assert all(".fp16." in name for name in weights)
 
 
-def test_the_default_on_a_gpu_is_sdxl_in_half_precision_with_the_vae_that_bears_it(
-    hub, bundled, tmp_path
-) -> None:
-    repository = tmp_path / "sdxl"
-    pipe = sdxl_pipeline().to(dtype=torch.float16)
-    pipe.save_pretrained(repository, variant="fp16")
-    torch.save({}, repository / "unet" / "diffusion_pytorch_model.bin")
-    vae(seed=7).save_pretrained(tmp_path / "vae")
-    hub.add(SDXL.place, repository, SDXL.revision)
-    hub.add(SDXL.vae, tmp_path / "vae", SDXL.vae_revision)
-
+@pytest.mark.usefixtures("bundled", "sdxl_on_the_hub")
+def test_the_default_on_a_gpu_is_sdxl_in_half_precision_with_a_vae_for_it(hub) -> None:
     loaded = load_pipeline(device="cpu", dtype=torch.float16)  # as on a GPU, but for the device
     assert loaded.fallback is None
     assert (loaded.info.source, loaded.info.revision, loaded.info.variant) == (
@@ -176,7 +180,7 @@ TROUBLES = [
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_model_that_was_asked_for_and_cannot_be_had_is_an_error(hub, folder, monkeypatch, trouble) -> None:
+def test_a_named_model_that_is_unavailable_is_an_error(hub, folder, monkeypatch, trouble) -> None:
     hub.add(NAME, folder)
     expected = trouble(hub, monkeypatch)
     sentence = says(NAME)
@@ -184,41 +188,32 @@ def test_a_model_that_was_asked_for_and_cannot_be_had_is_an_error(hub, folder, m
     assert re.search(expected, sentence), sentence
 
 
+@pytest.mark.usefixtures("bundled", "sdxl_on_the_hub")
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_default_that_cannot_be_had_is_replaced_and_that_is_said(
-    hub, bundled, tmp_path, monkeypatch, trouble
+def test_a_default_that_is_unavailable_is_replaced_and_the_reason_is_said(
+    hub, tmp_path, monkeypatch, trouble
 ) -> None:
-    sdxl_pipeline().save_pretrained(tmp_path / "sdxl", variant="fp16")
-    vae().save_pretrained(tmp_path / "vae")
-    hub.add(SDXL.place, tmp_path / "sdxl", SDXL.revision)
-    hub.add(SDXL.vae, tmp_path / "vae", SDXL.vae_revision)
-    expected = trouble(hub, monkeypatch)
+    assert_falls_back(tmp_path, trouble(hub, monkeypatch))
+
+
+def assert_falls_back(tmp_path: Path, reason: str) -> None:
     loaded = load_pipeline(device="cpu", dtype=torch.float16)
-    assert_is_the_bundled_one_because(loaded, expected)
+    assert loaded.info.source == "assets/mini-sdxl"
+    assert (loaded.defaults.width, loaded.defaults.height) == (512, 512)
+    assert loaded.fallback.startswith("The small bundled model is running instead of Stable Diffusion XL 1.0")
+    assert re.search(reason, loaded.fallback), loaded.fallback
     assert str(tmp_path) not in loaded.fallback  # the page shows it to everybody
 
 
-def assert_is_the_bundled_one_because(loaded: LoadedPipeline, reason: str) -> None:
-    assert loaded.info.source == "assets/mini-sdxl"
-    assert loaded.fallback.startswith(
-        "The small bundled model is running instead of Stable Diffusion XL 1.0: "
-    )
-    assert re.search(reason, loaded.fallback), loaded.fallback
+@pytest.mark.usefixtures("bundled", "sdxl_on_the_hub")
+def test_the_vae_is_named_if_it_is_what_is_unavailable(hub, tmp_path) -> None:
+    del hub.repositories[SDXL.vae]
+    assert_falls_back(tmp_path, f"no repository {SDXL.vae}")
 
 
-def test_the_vae_is_named_where_it_is_what_cannot_be_had(hub, bundled, tmp_path) -> None:
-    sdxl_pipeline().save_pretrained(tmp_path / "sdxl", variant="fp16")
-    hub.add(SDXL.place, tmp_path / "sdxl", SDXL.revision)
-    loaded = load_pipeline(device="cpu", dtype=torch.float16)
-    assert_is_the_bundled_one_because(loaded, f"no repository {SDXL.vae}")
-
-
-def test_a_default_that_does_not_fit_on_the_gpu_is_replaced_too(hub, bundled, tmp_path, monkeypatch) -> None:
-    sdxl_pipeline().save_pretrained(tmp_path / "sdxl", variant="fp16")
-    vae().save_pretrained(tmp_path / "vae")
-    hub.add(SDXL.place, tmp_path / "sdxl", SDXL.revision)
-    hub.add(SDXL.vae, tmp_path / "vae", SDXL.vae_revision)
-    to, moved = load.DiffusionPipeline.to, []
+@pytest.mark.usefixtures("bundled", "sdxl_on_the_hub")
+def test_a_default_that_does_not_fit_on_the_gpu_is_replaced_too(tmp_path, monkeypatch) -> None:
+    to, moved = DiffusionPipeline.to, []
 
     def first_does_not_fit(pipe: object, *args: object) -> object:
         moved.append(pipe)
@@ -226,8 +221,8 @@ def test_a_default_that_does_not_fit_on_the_gpu_is_replaced_too(hub, bundled, tm
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return to(pipe, *args)
 
-    monkeypatch.setattr(load.DiffusionPipeline, "to", first_does_not_fit)
-    assert_is_the_bundled_one_because(load_pipeline(device="cpu"), "does not fit into the memory of cpu")
+    monkeypatch.setattr(DiffusionPipeline, "to", first_does_not_fit)
+    assert_falls_back(tmp_path, "does not fit into the memory of cpu")
 
 
 def test_a_repository_of_another_layout_says_what_to_do(hub, folder) -> None:

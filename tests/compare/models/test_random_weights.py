@@ -20,7 +20,7 @@ def test_architectures_have_their_published_sizes(id, billions, blocks) -> None:
 
 @pytest.mark.parametrize("make", [sdxl_unet, sd15_unet])
 def test_mini_is_the_bundled_models_configuration(make, tmp_path, monkeypatch, loaded) -> None:
-    monkeypatch.setattr("compare.models.load.BUNDLED", tmp_path)
+    monkeypatch.setattr("compare.models.source.BUNDLED", tmp_path)
     with pytest.raises(ModelNotLoaded, match="looked in"):
         random_pipeline("mini")
     make().save_config(tmp_path / "unet")

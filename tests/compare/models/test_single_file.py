@@ -1,4 +1,4 @@
-"""Whole models in one file, in their authors' layout. Their configuration comes from the Hub, played here."""
+"""Whole models in one file, in their authors' layout. Their configuration comes from a local Hub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers.hub import Hub
 from tests.helpers.original_layout import save_single_file, save_single_file_v2
 from tests.helpers.tiny_models import TEXT_WIDTH, sd15_pipeline, sdxl_pipeline, text_encoder
 
-WIDER = TEXT_WIDTH + 4  # of SDXL's second text encoder: by their widths the two are told apart
+WIDER = TEXT_WIDTH + 4  # of SDXL's second text encoder: diffusers tells the two apart by their widths
 
 
 def sdxl() -> DiffusionPipeline:
@@ -85,18 +85,13 @@ def test_no_weight_of_the_configurations_repository_is_fetched(place, hub) -> No
 
 
 @pytest.mark.parametrize(
-    ("metadata", "prediction"),
-    [
-        ({"modelspec.prediction_type": "v"}, "v_prediction"),
-        ({"modelspec.architecture": "stable-diffusion-v2-768-v"}, "v_prediction"),
-        ({"modelspec.prediction_type": "epsilon"}, "epsilon"),
-        ({"modelspec.architecture": "stable-diffusion-v2-512"}, "epsilon"),
-    ],
+    ("written", "prediction"),
+    [("v", "v_prediction"), ("epsilon", "epsilon")],
 )
-def test_stable_diffusion_2_predicts_what_its_metadata_say(place, metadata, prediction) -> None:
+def test_stable_diffusion_2_predicts_what_its_metadata_say(place, written, prediction) -> None:
     family, side = (V2_768, 96) if prediction == "v_prediction" else (V2_512, 64)
     pipe = sd21(prediction, side)
-    loaded = load_pipeline(place(family, pipe, metadata=metadata), device="cpu")
+    loaded = load_pipeline(place(family, pipe, metadata={"modelspec.prediction_type": written}), device="cpu")
     assert_same_weights(loaded.pipe, pipe)
     assert loaded.pipe.scheduler.config.prediction_type == prediction
     assert loaded.info.config == family.config
@@ -104,36 +99,16 @@ def test_stable_diffusion_2_predicts_what_its_metadata_say(place, metadata, pred
     assert loaded.remark is None
 
 
-@pytest.mark.parametrize(
-    ("written", "family"),
-    [("model: {params: {parameterization: v}}", V2_768), ("model: {params: {timesteps: 1000}}", V2_512)],
-)
-def test_or_what_its_authors_configuration_beside_it_says(place, written, family) -> None:
-    path = place(family, sd21("v_prediction" if family is V2_768 else "epsilon"))
-    path.with_suffix(".yaml").write_text(written)
-    loaded = load_pipeline(path, device="cpu")
-    assert loaded.info.config == family.config
-    assert loaded.remark is None
-
-
-def test_a_configuration_beside_it_that_is_none_is_an_error(place) -> None:
-    path = place(V2_768, sd21())
-    path.with_suffix(".yaml").write_text("- a list")
-    with pytest.raises(ModelNotLoaded, match=r"model\.yaml is not the configuration"):
-        load_pipeline(path, device="cpu")
-
-
-def test_where_nothing_says_it_that_is_said(place) -> None:
+def test_an_assumed_prediction_is_said(place) -> None:
     loaded = load_pipeline(place(V2_768, sd21()), device="cpu")
     assert loaded.pipe.scheduler.config.prediction_type == "v_prediction"
     assert "does not say what its UNet predicts" in loaded.remark
-    assert "as model.yaml" in loaded.remark
     request = Request(prompt="a fox", width=64, height=64, steps=1, guidance_scale=4.0, methods=("baseline",))
     finished = list(run(loaded, request))[-1]
     assert loaded.remark in finished.comparison.notes
 
 
-def test_a_marker_for_velocity_is_heeded_and_the_script_repeats_it(place) -> None:
+def test_markers_of_the_schedule_are_followed_and_repeated_by_the_script(place) -> None:
     path = place(XL, sdxl())
     tensors = load_file(path) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
     save_file(tensors, path)
@@ -166,7 +141,7 @@ def test_a_marker_for_velocity_is_heeded_and_the_script_repeats_it(place) -> Non
     ],
     ids=["no unet", "no text encoder", "refiner", "inpainting", "no vae"],
 )
-def test_what_is_no_whole_text_to_image_model_gets_a_sentence(place, change, says) -> None:
+def test_anything_but_a_whole_text_to_image_model_gets_a_sentence(place, change, says) -> None:
     path = place(XL, sdxl())
     save_file(change(load_file(path)), path)
     with pytest.raises(ModelNotLoaded, match=says) as refused:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from compare.models.load import BUNDLED
+from compare.models.source import BUNDLED
 from compare.models.vocabulary import Vocabulary
 from training.prompts import fixed_prompts
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compare.models.load import BUNDLED, CLASSIFIER
+from compare.models.source import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
 from compare.study.scorers import BACKBONE, Lpips, NetworkScores, NoLpips, Scorers
 

@@ -13,7 +13,7 @@ from compare import methods
 from compare.__main__ import main
 from compare.errors import InvalidRequest, OutOfMemory
 from compare.methods import METHODS, Method
-from compare.models.load import BUNDLED, CLASSIFIER
+from compare.models.source import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
 from compare.study import sweep as sweep_module
 from compare.study.curve import markdown, points

@@ -1,11 +1,19 @@
-"""The shape of the bundled model: SDXL's classes and wiring, small."""
+"""The parts of the bundled model: SDXL's classes and wiring, small, and a tokenizer for its captions."""
 
 from __future__ import annotations
 
+import json
+import random
+
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, Transformer2DModel, UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
+from tokenizers import Tokenizer, models, trainers
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from training.artwork import BACKGROUNDS, THINGS
+from training.scenes import caption
 
 LATENT_CHANNELS = 4
 DOWNSCALE = 4  # image px per latent px; half of SDXL's, so 512 px has the token grid SDXL has at 1024
@@ -13,6 +21,7 @@ PROMPT_TOKENS = 77
 TEXT_WIDTH = 64
 SIZE_EMBEDDING = 32
 TRAIN_TIMESTEPS = 1000
+START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 
 
 def build_vae() -> AutoencoderKL:
@@ -97,4 +106,30 @@ def build_scheduler() -> EulerDiscreteScheduler:
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
+    )
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """CLIP's byte-pair encoding with a few hundred merges that cover the caption words.
+
+    Trained on captions of *all* things, so that a model that learns more of them later keeps its tokens. Any
+    text can be encoded: what no merge covers falls back to single bytes.
+    """
+    rng = random.Random(0)
+    corpus = [caption(rng, [thing], rng.choice(BACKGROUNDS)) for _ in range(100) for thing in THINGS]
+    clip = CLIPTokenizer().backend_tokenizer
+    bpe = Tokenizer(models.BPE(end_of_word_suffix=WORD_END))
+    bpe.normalizer, bpe.pre_tokenizer = clip.normalizer, clip.pre_tokenizer
+    alphabet = sorted(ByteLevel.alphabet())
+    # Large enough for every caption word to become one token.
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000, initial_alphabet=alphabet, end_of_word_suffix=WORD_END, show_progress=False
+    )
+    bpe.train_from_iterator(corpus, trainer)
+    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
+    tokens = [START, END, *alphabet, *(letter + WORD_END for letter in alphabet), *(a + b for a, b in merges)]
+    return CLIPTokenizer(
+        vocab={token: i for i, token in enumerate(dict.fromkeys(tokens))},
+        merges=merges,
+        model_max_length=PROMPT_TOKENS,
     )
