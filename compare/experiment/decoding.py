@@ -47,11 +47,11 @@ def preview(
         before, after: latents around a step, (batch, channels, h, w); `before` None where they are not known.
         index: of the step, from 0.
     """
-    clean = _clean_estimate(pipe.scheduler, before, after, index)[:1]
+    clean = clean_estimate(pipe.scheduler, before, after, index)[:1]
     return _decode(pipe, avg_pool2d(clean, math.ceil(max(clean.shape[-2:]) / LATENT_SIDE)))
 
 
-def _clean_estimate(
+def clean_estimate(
     scheduler: object, before: torch.Tensor | None, after: torch.Tensor, index: int
 ) -> torch.Tensor:
     after = after.float()

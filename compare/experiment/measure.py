@@ -1,6 +1,6 @@
 """The measuring protocol: what is done to each method, in which order, and what is on the clock.
 
-check and plan the request
+check the request, plan its work
 encode the prompts                                     once, for all methods
 spin up                                                one step and one decoding, thrown away
 for each repeat, for each method (A B C A B C ...):
@@ -19,15 +19,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from statistics import median
 
-from PIL import Image
-
 from compare.events import Event, MethodDone, MethodStarted, Started, StepDone
 from compare.experiment.denoising import Denoiser, Sample
 from compare.experiment.device import environment
 from compare.experiment.fidelity import score
 from compare.experiment.flops import plan_summary
-from compare.experiment.notes import notes_on, uneven_times
-from compare.methods import BASELINE, Method, method_of
+from compare.experiment.notes import notes_on, on_fewer_steps, uneven_times
+from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline
 from compare.report import Comparison, PlanSummary, Result, Scores, Times
 from compare.request import Request
@@ -56,88 +54,12 @@ def prepare(loaded: LoadedPipeline, request: Request) -> Prepared:
     return Prepared(plans, notes_on(loaded, request, plans))
 
 
-@dataclass
-class Measured:
-    """What has been measured of a request so far. Everything else is derived from the samples."""
-
-    loaded: LoadedPipeline
-    request: Request
-    notes: tuple[str, ...] = ()
-    steps: dict[str, int] = field(default_factory=dict)
-    plans: dict[str, PlanSummary] = field(default_factory=dict)
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
-    scores: dict[str, Scores] = field(default_factory=dict)
-
-    def plan(self, method: Method) -> int:
-        """Decide how many steps a method has, and plan its work."""
-        if method.id not in self.steps:
-            steps = self.request.steps
-            if method.steps is not None:
-                seconds = {id: median(s.denoising for s in samples) for id, samples in self.samples.items()}
-                steps = method.steps(steps, seconds)
-                if steps == self.request.steps:
-                    others = " and ".join(method_of(id).label for id in method.needs if id != BASELINE.id)
-                    self.notes += (
-                        f"{others} was not faster by a whole step, so {method.label} has as many steps as "
-                        "Baseline.",
-                    )
-            self.steps[method.id] = steps
-            self.plans[method.id] = plan_summary(self.loaded.pipe, method, self.request, steps)
-        return self.steps[method.id]
-
-    def add(self, method: Method, sample: Sample) -> Result:
-        """One more sample of a method, scored if it is the first; repeats have the same picture."""
-        samples = self.samples.setdefault(method.id, [])
-        if not samples:
-            sample.image.info.update(_label(self.loaded, self.request, method, self.steps[method.id]))
-            if method is not BASELINE and BASELINE.id in self.samples:
-                self.scores[method.id] = score(sample.image, self.samples[BASELINE.id][0].image)
-        samples.append(sample)
-        return self.result(method.id)
-
-    def result(self, id: str) -> Result:
-        samples = self.samples[id]
-        times = Times(denoising=tuple(s.denoising for s in samples), decoding=samples[0].decoding)
-        peaks = [s.peak_memory for s in samples if s.peak_memory is not None]
-        baseline = self.samples.get(BASELINE.id)
-        return Result(
-            method=id,
-            steps=self.steps[id],
-            times=times,
-            plan=self.plans[id],
-            speedup=median(s.denoising for s in baseline) / times.seconds if baseline else None,
-            scores=self.scores.get(id),
-            peak_memory=max(peaks, default=None),
-            image=samples[0].image,
-        )
-
-    def comparison(self) -> Comparison:
-        return Comparison(
-            date=datetime.now(timezone.utc),
-            request=self.request,
-            model=self.loaded.info,
-            environment=environment(self.loaded.device),
-            notes=(*self.notes, *self._uneven_times()),
-            results=tuple(self.result(id) for id in self.samples),
-        )
-
-    def _uneven_times(self) -> tuple[str, ...]:
-        if self.loaded.device.type != "cpu":
-            return ()  # steps are queued there, and only the whole loop has a time
-        same_work: dict[object, list[float]] = {}
-        for method in self.request.chosen:
-            samples = self.samples.get(method.id, ())
-            # Methods without attention of their own do Baseline's steps.
-            work = method.counted_patches(self.request) or method.id
-            same_work.setdefault(work, []).extend(s for sample in samples for s in sample.step_seconds)
-        return uneven_times(seconds for seconds in same_work.values() if seconds)
-
-
 def measure(measured: Measured, emit: Callable[[Event], None], check_stopped: Callable[[], None]) -> None:
     """Carry out the protocol, and emit its events up to the last method.
 
     Args:
-        measured: of a request, still empty. Holds what is done when this ends early.
+        measured: of a request, still empty. Holds what is done if this ends early.
+        emit: called with each event, on this thread.
         check_stopped: called at every step; what it raises ends the measurement.
 
     Raises:
@@ -150,38 +72,120 @@ def measure(measured: Measured, emit: Callable[[Event], None], check_stopped: Ca
 
     denoiser = Denoiser(loaded, request, check_stopped)
     denoiser.spin_up()
-    for method, repeat in _turns(request):
-        steps = measured.plan(method)
-        emit(MethodStarted(method.id, steps, repeat, request.repeats))
-
-        def on_step(
-            step: int, of: int, seconds: float, preview: Image.Image | None, id: str = method.id
-        ) -> None:
-            emit(StepDone(id, step, of, seconds, preview))
-
+    for method, repeat in _interleaved(request):
+        column = measured.column(method)
+        emit(MethodStarted(method.id, column.steps, repeat, request.repeats))
         with method.on(loaded.pipe, request):
-            denoiser.warm_up(steps)
-            sample = denoiser.denoise(steps, on_step, previews=repeat == 1)
-        emit(MethodDone(measured.add(method, sample)))
+            denoiser.warm_up(column.steps)
+            sample = denoiser.denoise(
+                column.steps, lambda *step, id=method.id: emit(StepDone(id, *step)), previews=repeat == 1
+            )
+        measured.add(column, sample)
+        emit(MethodDone(measured.result(column)))
 
 
-def _turns(request: Request) -> Iterator[tuple[Method, int]]:
-    """The methods interleaved (A B C A B C ...), then those whose steps follow from the times of others."""
-    for follows in (False, True):
+def _interleaved(request: Request) -> Iterator[tuple[Method, int]]:
+    """Each method with the number of its repeat, from 1: A B C A B C, then those that depend on times."""
+    for depends in (False, True):
         for repeat in range(1, request.repeats + 1):
             for method in request.chosen:
-                if (method.steps is not None) == follows:
+                if (method.steps is not None) == depends:
                     yield method, repeat
 
 
-def _label(loaded: LoadedPipeline, request: Request, method: Method, steps: int) -> dict[str, str]:
+@dataclass
+class Column:
+    """One method, as far as it has been measured."""
+
+    method: Method
+    steps: int
+    plan: PlanSummary
+    samples: list[Sample] = field(default_factory=list)
+    scores: Scores | None = None
+
+    @property
+    def seconds(self) -> float:
+        return median(sample.denoising for sample in self.samples)
+
+
+@dataclass
+class Measured:
+    """What has been measured of a request so far."""
+
+    loaded: LoadedPipeline
+    request: Request
+    notes: tuple[str, ...] = ()
+    columns: dict[str, Column] = field(default_factory=dict)
+    """By method, in the order in which they ran."""
+
+    def column(self, method: Method) -> Column:
+        """The column of a method; a new one if this is its first run."""
+        if method.id not in self.columns:
+            steps = self.request.steps
+            if method.steps is not None:
+                steps = method.steps(steps, {id: column.seconds for id, column in self.columns.items()})
+                self.notes += on_fewer_steps(self.request, method, steps)
+            plan = plan_summary(self.loaded.pipe, method, self.request, steps)
+            self.columns[method.id] = Column(method, steps, plan)
+        return self.columns[method.id]
+
+    def add(self, column: Column, sample: Sample) -> None:
+        """One more sample. The first one is labelled and scored; repeats give the same picture."""
+        column.samples.append(sample)
+        if len(column.samples) == 1:
+            sample.image.info.update(_label(self.loaded, self.request, column))
+            baseline = self.columns.get(BASELINE.id)
+            if baseline and baseline is not column:
+                column.scores = score(sample.image, baseline.samples[0].image)
+
+    def result(self, column: Column) -> Result:
+        first = column.samples[0]
+        baseline = self.columns.get(BASELINE.id)
+        peaks = [sample.peak_memory for sample in column.samples if sample.peak_memory is not None]
+        return Result(
+            method=column.method.id,
+            steps=column.steps,
+            times=Times(denoising=tuple(s.denoising for s in column.samples), decoding=first.decoding),
+            plan=column.plan,
+            speedup=baseline.seconds / column.seconds if baseline else None,
+            scores=column.scores,
+            peak_memory=max(peaks, default=None),
+            image=first.image,
+        )
+
+    def comparison(self) -> Comparison | None:
+        """The report on all columns that have a picture; None if none has."""
+        done = [column for column in self.columns.values() if column.samples]
+        if not done:
+            return None
+        return Comparison(
+            date=datetime.now(timezone.utc),
+            request=self.request,
+            model=self.loaded.info,
+            environment=environment(self.loaded.device),
+            notes=(*self.notes, *self._on_the_times(done)),
+            results=tuple(map(self.result, done)),
+        )
+
+    def _on_the_times(self, done: list[Column]) -> tuple[str, ...]:
+        if self.loaded.device.type != "cpu":
+            return ()  # steps are queued there, and only the whole loop has a time
+        same_work: dict[object, list[float]] = {}
+        for column in done:
+            work = column.method.counted_patches(self.request) or column.method
+            for sample in column.samples:
+                same_work.setdefault(work, []).extend(sample.step_seconds)
+        return uneven_times(same_work.values())
+
+
+def _label(loaded: LoadedPipeline, request: Request, column: Column) -> dict[str, str]:
     """What is written into the picture's file."""
     return {
         "prompt": request.prompt,
         "negative prompt": request.negative_prompt,
         "settings": (
-            f"{method.id}, factor {request.factor}, {request.width}x{request.height}, {steps} steps, "
-            f"guidance {request.guidance_scale}, seed {request.seed}"
+            f"{column.method.id}, factor {request.factor}, {request.width}x{request.height}, "
+            f"{column.steps} steps, guidance {request.guidance_scale}, seed {request.seed}"
         ),
         "model": f"{loaded.info.source}, {loaded.info.dtype}, {loaded.info.scheduler}",
     }

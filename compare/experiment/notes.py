@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from diffusers import DiffusionPipeline
 
-from compare.methods import BASELINE, Method
+from compare.methods import BASELINE, Method, method_of
 from compare.models.load import LoadedPipeline
 from compare.report import PlanSummary
 from compare.request import Request
@@ -44,6 +44,14 @@ def uneven_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
         f"Steps of the same work took from {min(worst):.2f} to {max(worst):.2f} seconds: something else was "
         "using this machine, and the times cannot be compared. Run it again, or more often.",
     )
+
+
+def on_fewer_steps(request: Request, method: Method, steps: int) -> tuple[str, ...]:
+    """A note if a method that is to save steps saves none."""
+    if steps < request.steps:
+        return ()
+    others = " and ".join(method_of(id).label for id in method.needs if id != BASELINE.id)
+    return (f"{others} was not faster by a whole step, so {method.label} has as many steps as Baseline.",)
 
 
 def _on_the_model(loaded: LoadedPipeline) -> Iterator[str]:

@@ -103,7 +103,7 @@ def _work(
                 return_free_memory()  # while this place is the first, so that it disturbs nobody's times
         last = Finished(measured.comparison())
     except _StopRequested:
-        last = Stopped(measured.comparison() if measured.samples else None)
+        last = Stopped(measured.comparison())
     except BaseException as error:
         last = _Failure(_for_the_reader(error, loaded, request))
     emit(last)

@@ -10,6 +10,7 @@ from compare.experiment.worker import run
 from compare.files import load_comparison, save_comparison
 from compare.report import Comparison
 from compare.sheet import contact_sheet, scores_of, times_of
+from tests.helpers.run import finished
 
 METHODS = ("baseline", "tome", "todo", "todo-rotating", "fewer-steps")
 
@@ -17,7 +18,7 @@ METHODS = ("baseline", "tome", "todo", "todo-rotating", "fewer-steps")
 @pytest.fixture
 def comparison(loaded, request_for) -> Comparison:
     asked = request_for(prompt="ein Fuchs, “狐”", methods=METHODS, factor=(2,), repeats=2)
-    return list(run(loaded, asked))[-1].comparison
+    return finished(run(loaded, asked))
 
 
 def test_a_saved_comparison_is_loaded_back_as_it_was(comparison, tmp_path) -> None:
@@ -27,7 +28,7 @@ def test_a_saved_comparison_is_loaded_back_as_it_was(comparison, tmp_path) -> No
 
 
 def test_the_report_is_strict_json_even_for_identical_pictures(loaded, request_for, tmp_path) -> None:
-    same = list(run(loaded, request_for(factor=1)))[-1].comparison
+    same = finished(run(loaded, request_for(factor=1)))
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
@@ -96,4 +97,4 @@ def test_speed_up_never_stands_without_its_ceiling(comparison) -> None:
 
 def test_an_endless_prompt_fits_on_the_sheet(loaded, request_for) -> None:
     asked = request_for(prompt="fox " * 500, methods=("baseline",))
-    assert contact_sheet(list(run(loaded, asked))[-1].comparison).width < 600
+    assert contact_sheet(finished(run(loaded, asked))).width < 600

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from compare.errors import InvalidRequest
-from compare.methods import METHODS, method_of
 
 BAD = {
     "empty prompt": ({"prompt": ""}, "empty"),
@@ -66,10 +65,6 @@ def test_methods_may_come_as_a_list(request_for) -> None:
 def test_baseline_runs_first_and_fewer_steps_last(request_for) -> None:
     asked = request_for(methods=("fewer-steps", "todo", "baseline", "tome"))
     assert [method.id for method in asked.chosen] == ["baseline", "todo", "tome", "fewer-steps"]
-
-
-def test_every_method_has_a_label() -> None:
-    assert all(method_of(method.id).label for method in METHODS)
 
 
 def test_a_request_takes_size_steps_and_guidance_from_the_model(loaded) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from compare.experiment.worker import run
 from compare.models.load import SDXL, load_pipeline
 from compare.script import script_for
+from tests.helpers.run import finished
 
 PROJECT = Path(__file__).resolve().parents[2]
 NASTY = 'a "fox" \\ on \'mint\'\n"""); raise SystemExit("狐")'
@@ -23,7 +24,7 @@ def test_the_lines_make_the_same_picture(tiny_folder, tmp_path, monkeypatch, met
         NASTY, negative_prompt="a dog", width=64, height=96, steps=3, seed=5,
         methods=("baseline", "tome", "todo", "todo-rotating", "fewer-steps"),
     )  # fmt: skip
-    result = list(run(loaded, asked))[-1].comparison.result(method)
+    result = finished(run(loaded, asked)).result(method)
     monkeypatch.chdir(tmp_path)
     exec(compile(script_for(asked, method, loaded.info, steps=result.steps), "script", "exec"), {})
     with Image.open(f"{method}.png") as picture:

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from compare import request as requests
-from compare.experiment.decoding import _clean_estimate, preview
+from compare.experiment.decoding import clean_estimate, preview
 from compare.experiment.measure import prepare
 from compare.experiment.worker import run
 from compare.script import script_for
+from tests.helpers.run import finished
 
 SIDE = 96  # larger than the tiles of the tiny VAE, which are its training size, 64
 
@@ -30,10 +31,10 @@ def test_every_picture_of_a_large_request_is_decoded_in_tiles(
     loaded, request_for, decoded_in_tiles, monkeypatch
 ) -> None:
     asked = request_for(width=SIDE, height=SIDE, steps=1, methods=("baseline", "todo"))
-    whole = list(run(loaded, asked))[-1].comparison
+    whole = finished(run(loaded, asked))
     assert decoded_in_tiles == []
     monkeypatch.setattr(requests, "TILED_ABOVE", SIDE * SIDE - 1)
-    tiled = list(run(loaded, asked))[-1].comparison
+    tiled = finished(run(loaded, asked))
     assert decoded_in_tiles == [(1, 4, SIDE // 8, SIDE // 8)] * 3  # the first is decoded to warm up
     for method in asked.methods:
         assert tiled.result(method).image.size == (SIDE, SIDE)
@@ -67,7 +68,7 @@ def test_the_estimate_of_an_euler_step_is_the_schedulers_own(loaded) -> None:
     before = torch.randn(1, 4, 8, 8, generator=generator) * scheduler.init_noise_sigma
     noise = torch.randn(1, 4, 8, 8, generator=generator)
     step = scheduler.step(noise, scheduler.timesteps[0], before)
-    estimate = _clean_estimate(scheduler, before, step.prev_sample, 0)
+    estimate = clean_estimate(scheduler, before, step.prev_sample, 0)
     torch.testing.assert_close(estimate, step.pred_original_sample, rtol=1e-4, atol=1e-4)
 
 

@@ -8,6 +8,7 @@ from compare.experiment.worker import run
 from compare.models.load import LoadedPipeline
 from compare.models.vocabulary import Vocabulary
 from compare.request import Request
+from tests.helpers.run import finished
 
 
 def notes(loaded: LoadedPipeline, request: Request) -> str:
@@ -50,7 +51,7 @@ def test_a_busy_machine_is_said(loaded, request_for, hand_clock) -> None:
             hand_clock.now += 5 if next(calls) == call else 1
 
         handle = loaded.pipe.unet.register_forward_pre_hook(work)
-        comparison = list(run(loaded, request_for()))[-1].comparison
+        comparison = finished(run(loaded, request_for()))
         handle.remove()
         return any("something else was using" in note for note in comparison.notes)
 

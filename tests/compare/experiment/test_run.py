@@ -12,29 +12,21 @@ import torch
 
 from compare.errors import InvalidRequest, OutOfMemory
 from compare.events import Finished, MethodDone, MethodStarted, Started, StepDone, Stopped, Tick, Waiting
-from compare.experiment import worker as experiment
 from compare.experiment.measure import prepare
-from compare.experiment.worker import run
+from compare.experiment.worker import MACHINE, run
 from compare.models.load import LoadedPipeline, Source, loaded_pipeline
+from tests.helpers.run import finished
 from tests.helpers.tiny_models import sd15_pipeline
+from tests.helpers.traces import is_patched, traces_of_a_patch
 
 ALL = ("baseline", "tome", "todo", "todo-rotating", "fewer-steps")
-
-
-def traces_of_a_patch(pipe: object) -> list[str]:
-    """Everything that a patch, or this package, may leave on a pipeline."""
-    traces = [name for name in ("progress_bar",) if name in vars(pipe)]
-    for name, module in pipe.unet.named_modules():
-        traces += [f"{name}: hook" for _ in (*module._forward_hooks, *module._forward_pre_hooks)]
-        traces += [f"{name}.{key}" for key in vars(module) if "todo" in key or "tome" in key]
-    return traces
 
 
 def wait_until_free() -> None:
     def too_long(seconds: float) -> None:
         assert seconds < 20, "the run did not end"
 
-    with experiment.MACHINE.place() as place:
+    with MACHINE.place() as place:
         place.wait(too_long)
 
 
@@ -46,10 +38,6 @@ def watched_unet(loaded: LoadedPipeline, look: object) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def finished(events: Iterator[object]) -> object:
-    return list(events)[-1].comparison
 
 
 def test_events_come_in_the_order_that_is_documented(loaded, request_for) -> None:
@@ -133,10 +121,10 @@ def test_without_baseline_there_are_no_scores_and_it_is_said(loaded, request_for
     assert any("Without Baseline" in note for note in comparison.notes)
 
 
-def test_repeats_take_turns_and_the_median_counts(loaded, request_for) -> None:
+def test_repeats_are_interleaved_and_the_median_counts(loaded, request_for) -> None:
     events = list(run(loaded, request_for(methods=("baseline", "todo"), repeats=3, steps=1)))
-    turns = [(event.method, event.repeat) for event in events if isinstance(event, MethodStarted)]
-    assert turns == [(method, repeat) for repeat in (1, 2, 3) for method in ("baseline", "todo")]
+    started = [(event.method, event.repeat) for event in events if isinstance(event, MethodStarted)]
+    assert started == [(method, repeat) for repeat in (1, 2, 3) for method in ("baseline", "todo")]
     times = events[-1].comparison.result("todo").times
     assert len(times.denoising) == 3
     assert times.seconds == sorted(times.denoising)[1]
@@ -146,7 +134,7 @@ def test_repeats_take_turns_and_the_median_counts(loaded, request_for) -> None:
 
 def test_fewer_steps_has_as_many_as_fit_into_the_time_of_todo(loaded, request_for, hand_clock) -> None:
     def slow_when_unpatched(unet: torch.nn.Module, *_: object) -> None:
-        hand_clock.now += 1 if "_todo_patch" in vars(unet) else 3
+        hand_clock.now += 1 if is_patched(unet) else 3
 
     with watched_unet(loaded, slow_when_unpatched):
         asked = request_for(methods=("baseline", "todo", "fewer-steps"), steps=8)
@@ -211,7 +199,7 @@ def test_a_stop_keeps_what_was_done(loaded, request_for) -> None:
     stop = threading.Event()
 
     def hold_once_baseline_is_done(unet: torch.nn.Module, *_: object) -> None:
-        if hasattr(unet, "_todo_patch"):
+        if is_patched(unet):
             assert stop.wait(20)
 
     last = None
@@ -263,7 +251,7 @@ def test_nothing_happens_before_the_first_event_is_asked_for(loaded, request_for
     assert threading.active_count() == threads
 
 
-def test_two_runs_at_once_take_turns(loaded, request_for) -> None:
+def test_of_two_runs_one_waits_for_the_other(loaded, request_for) -> None:
     asked = request_for(steps=60, methods=("todo",))  # longer than anybody waits before saying so
     first = run(loaded, asked)
     while not isinstance(next(first), StepDone):
@@ -284,9 +272,9 @@ def test_two_runs_at_once_take_turns(loaded, request_for) -> None:
     assert images[0] == images[1]
 
 
-def test_waiting_in_line_can_be_stopped(loaded, request_for) -> None:
+def test_waiting_in_the_queue_can_be_stopped(loaded, request_for) -> None:
     stop = threading.Event()
-    with experiment.MACHINE.place():
+    with MACHINE.place():
         events = run(loaded, request_for(), stop)
         assert isinstance(next(events), Waiting)
         stop.set()
@@ -313,7 +301,7 @@ def test_a_factor_without_an_equal_tome_is_refused(loaded, request_for) -> None:
     }
 
 
-def test_the_plan_tells_tokens_and_ceiling(loaded, request_for) -> None:
+def test_the_plan_has_tokens_and_ceiling(loaded, request_for) -> None:
     plans = prepare(loaded, request_for(methods=ALL[:4])).plans
     finest, coarse = plans["todo"].levels
     assert (finest.grid, finest.tokens, finest.query_tokens, finest.kv_tokens) == ((4, 4), 16, 16, 4)
