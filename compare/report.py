@@ -45,7 +45,7 @@ class PlanSummary(_Record):
     """FLOPs of all the baseline's steps over FLOPs of all this method's steps."""
     ceiling: float | None
     """The FLOP speed-up if all that a method of this kind works on were free, at the levels it is used at.
-    It bounds FLOPs, not seconds. None where the method leaves attention alone."""
+    It bounds FLOPs, not seconds. None if the method leaves attention alone."""
     levels: tuple[LevelTokens, ...]
 
 
@@ -78,13 +78,13 @@ class Scores(_Record):
     identical: bool
     """Not one pixel differs."""
     psnr: float | None
-    """Peak signal-to-noise ratio in dB; None where the pictures are identical, for it would be infinite."""
+    """Peak signal-to-noise ratio in dB; None if the pictures are identical (infinite)."""
     ssim: float
     """Structural similarity, 1 for identical pictures."""
     high_frequency: float | None
     """The energy of fine detail as a share of the baseline's: spatial frequencies of the luminance above half
-    of the highest that the picture can hold. Below 1 is blurred, above 1 is noise or sharpening. None where
-    the baseline has none."""
+    of the highest that the picture can hold. Below 1 is blurred, above 1 is noise or sharpening. None if the
+    baseline has none."""
 
 
 class Result(_Record):
@@ -95,9 +95,9 @@ class Result(_Record):
     times: Times
     plan: PlanSummary
     speedup: float | None = None
-    """Baseline's seconds over this method's; None where Baseline was not run."""
+    """Baseline's seconds over this method's; None if Baseline was not run."""
     scores: Scores | None = None
-    """None for Baseline itself, and where Baseline was not run."""
+    """None for Baseline itself, and if Baseline was not run."""
     peak_memory: int | None = None
     """Most bytes allocated on the accelerator at any one time in the denoising loop, the model included;
     None on a CPU."""
@@ -121,7 +121,7 @@ class ModelInfo(_Record):
     revision: str | None = None
     variant: str | None = None
     vae: str | None = None
-    """The repository of the VAE, where it is not the model's own."""
+    """The repository of the VAE, if it is not the model's own."""
     vae_revision: str | None = None
     config: str | None = None
     """The repository that a single file had its configuration from, at `revision`."""
@@ -139,7 +139,7 @@ class ModelInfo(_Record):
 
 
 class Environment(_Record):
-    """On what it ran. Times mean nothing without it."""
+    """The machine and the packages. Times mean nothing without them."""
 
     platform: str
     python: str

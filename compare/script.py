@@ -91,12 +91,12 @@ def _loading(model: ModelInfo) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """A Python string literal; JSON's are among them, and have double quotes like the rest of the script."""
+    """A Python string literal. JSON's have double quotes, like the rest of the script."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _spread(function: str, arguments: list[str]) -> list[str]:
-    """A call on one line where it fits, or else on one line per argument."""
+    """A call on one line if it fits, else one line per argument."""
     line = f"{function}({', '.join(arguments)})"
     return [line] if len(line) <= 100 else [f"{function}(", *(f"    {a}," for a in arguments), ")"]
 

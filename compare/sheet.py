@@ -15,7 +15,7 @@ PAPER, INK, PALE = "#ffffff", "#111111", "#666666"
 
 
 def contact_sheet(comparison: Comparison) -> Image.Image:
-    """All pictures in a row: the settings on top, method, seconds, speed-up and scores below each."""
+    """All pictures in a row: settings on top; method, seconds, speed-up and scores below each."""
     request = comparison.request
     column = min(max(request.width, COLUMN[0]), COLUMN[1])
     picture_height = round(column * request.height / request.width)
@@ -54,7 +54,7 @@ def settings_of(comparison: Comparison) -> str:
 
 
 def times_of(result: Result) -> str:
-    """Seconds, speed-up, and beside it what the count of FLOPs promises and its ceiling, in one line."""
+    """Seconds, speed-up, and beside it the FLOP speed-up and its ceiling, in one line."""
     line = f"{result.times.seconds:.2f} s"
     if method_of(result.method).steps is not None:
         line += f", {result.steps} steps"
@@ -68,7 +68,7 @@ def times_of(result: Result) -> str:
 
 
 def scores_of(result: Result) -> str:
-    """The scores in one line; "" where there are none."""
+    """The scores in one line; "" if there are none."""
     scores = result.scores
     if scores is None:
         return ""
@@ -79,7 +79,7 @@ def scores_of(result: Result) -> str:
 
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The text on one line, cut where the room ends."""
+    """The text on one line, cut to the width."""
     text = " ".join(text.split()).replace("×", "x")  # the font that comes with Pillow has no ×
     if draw.textlength(text, font) <= width:
         return text

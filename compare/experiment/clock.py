@@ -2,7 +2,7 @@
 
 diffusers opens `pipe.progress_bar(total=...)` right before the first denoising step and closes it right after
 the last. `timed_loop` stands in its place, and so starts and stops with exactly the loop: text encoding, the
-starting noise and the schedule come before it, decoding after it, whatever the pipeline's class.
+starting noise and the schedule come before it, decoding after it, for every class of pipeline.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class LoopClock:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.peak_memory: int | None = None
-        """Most bytes allocated on the accelerator during the loop; None where nobody counts, as on a CPU."""
+        """Most bytes allocated on the accelerator during the loop; None on a CPU."""
         self.ended: float | None = None
         """When the loop ended, by `time.perf_counter()`."""
         self._counted = 0.0

@@ -44,7 +44,7 @@ def preview(
     """A preview of the first picture of a batch.
 
     Args:
-        before, after: latents around a step, (batch, channels, h, w); `before` None where they are not known.
+        before, after: latents around a step, (batch, channels, h, w); `before` may be None.
         index: of the step, from 0.
     """
     clean = clean_estimate(pipe.scheduler, before, after, index)[:1]

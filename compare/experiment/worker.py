@@ -1,4 +1,4 @@
-"""Run a comparison on a thread of its own, and tell it as events."""
+"""Run a comparison on a worker thread, and yield its events."""
 
 from __future__ import annotations
 
