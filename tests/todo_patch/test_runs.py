@@ -237,3 +237,42 @@ def test_until_is_never_off_because_nobody_counts() -> None:
     generate(pipe)
     with pytest.raises(RuntimeError, match="of a run of"), torch.no_grad():
         pipe.unet(**unet_inputs(pipe.unet, 8, 8))  # after the run, and of no other
+
+
+def offsets_of(pipe, run) -> list[list[int]]:
+    """For each UNet call of a run, which tokens the first patched block keeps."""
+    kept = []
+    attn = self_attention(pipe.unet)[0].attn
+    whole = []
+
+    def queries(_, args) -> None:
+        whole[:] = [args[0]]
+
+    def keys(_, args) -> None:
+        token = args[0][0]
+        kept.append([int((whole[0][0] == row).all(1).nonzero()[0]) for row in token])
+
+    handles = [attn.to_q.register_forward_pre_hook(queries), attn.to_k.register_forward_pre_hook(keys)]
+    run()
+    for handle in handles:
+        handle.remove()
+    return kept
+
+
+def branch_by_branch(pipe, steps=5) -> None:
+    """A loop of one's own that asks for its guidance branches, or its tiles, one by one."""
+    inputs = unet_inputs(pipe.unet, 8, 8, batch=1)
+    pipe.scheduler.set_timesteps(steps)
+    with torch.no_grad():
+        for t in pipe.scheduler.timesteps:
+            for _ in range(2):
+                pipe.unet(**inputs | {"timestep": t})
+
+
+def test_all_calls_of_a_step_keep_the_same_tokens_and_every_token_is_visited() -> None:
+    pipe = sdxl_pipeline()
+    apply_patch(pipe.unet, ROTATING)
+    kept = offsets_of(pipe, lambda: branch_by_branch(pipe))
+    assert kept[0::2] == kept[1::2]
+    assert len({tuple(tokens) for tokens in kept}) == 4
+    assert kept[0] == kept[8], "the fifth step keeps what the first one kept"
