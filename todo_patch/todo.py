@@ -30,6 +30,9 @@ class Site:
     offsets: tuple[tuple[int, int], ...]  # of the token to keep in its cell: a cycle over steps and blocks
     on: bool = False
     grid: tuple[int, int] = (0, 0)
+    # The same as the shape of a tensor, for compiled code: a shape can be dynamic there, and numbers are
+    # constants, which would be a graph for each image size.
+    layout: torch.Tensor | None = None
     index: torch.Tensor | None = None  # int64 [M], the tokens to keep
 
 
@@ -74,6 +77,8 @@ class ToDoPatch:
             if self.method.pooling == "nearest":
                 offset = site.offsets[(self.run.step + number) % len(site.offsets)]
                 site.index = index_of(site.grid, site.factor, offset, sample.device)
+            else:
+                site.layout = torch.empty((), device="meta").expand(site.grid)
 
     def remove(self) -> None:
         if self._recall is not None:
@@ -122,8 +127,12 @@ def _keep_averages(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[st
         return None
     if kwargs.get("attention_mask") is not None:
         raise ValueError("pooling='average' cannot average an attention_mask; use pooling='nearest'.")
-    _require_grid(args[0], site)
-    kwargs["encoder_hidden_states"] = downsample_average(args[0], site.grid, site.factor)
+    tokens = args[0]
+    compiling = torch.compiler.is_compiling()
+    if not compiling:
+        _require_grid(tokens, site)
+    grid = site.layout.shape if compiling else site.grid
+    kwargs["encoder_hidden_states"] = downsample_average(tokens, grid, site.factor)
     return args, kwargs
 
 

@@ -10,6 +10,11 @@ import torch
 from tests.helpers.tiny_models import sd15_unet, unet_inputs
 from todo_patch import ToDo, ToMe, patched
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # the model's own branches
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+]
+
 
 class Plain(torch.nn.Module):
     """Positional arguments in, a tensor out."""
@@ -37,7 +42,6 @@ def model_and_inputs() -> tuple[Plain, tuple]:
     return Plain(unet), (inputs["sample"], inputs["timestep"], inputs["encoder_hidden_states"])
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # the model's own branches
 @pytest.mark.parametrize("freeze", [trace, export])
 @pytest.mark.parametrize("method", [ToDo(), ToDo(pooling="average")], ids=str)
 def test_what_is_the_same_in_every_call_can_be_traced(model_and_inputs, freeze, method) -> None:
