@@ -1,4 +1,4 @@
-"""Attention processors under ToDo: which cannot take keys of other tokens, and which need all of them."""
+"""Attention processors: which cannot take keys of other tokens, and which need all tokens."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 
 from .blocks import SelfAttention
 
-# Those of perturbed attention guidance (PAG).
-_PERTURBING_PROCESSORS = {"PAGIdentitySelfAttnProcessor2_0", "PAGCFGIdentitySelfAttnProcessor2_0"}
+# Perturbed attention guidance (PAG): each query is given its own value.
+_PERTURBING = {"PAGIdentitySelfAttnProcessor2_0", "PAGCFGIdentitySelfAttnProcessor2_0"}
+# Self-attention guidance (SAG): the pipeline reads how much attention each token gets.
+_STORING = {"CrossAttnStoreProcessor"}
 
 
 def require_usable(block: SelfAttention) -> None:
@@ -47,11 +49,20 @@ def _tells_prompts_by_keys(processor: type) -> bool:
     )
 
 
-def is_perturbed(attn: torch.nn.Module) -> bool:
-    """Whether perturbed attention guidance works on this attention in the call that begins: each query is
-    given its own value, so there has to be one for each. A PAG pipeline sets a processor, a guider a hook."""
-    registry = vars(attn).get("_diffusers_hook")
-    return type(attn.processor).__name__ in _PERTURBING_PROCESSORS or (
-        registry is not None
-        and any(getattr(hook, "skip_attention_scores", False) for hook in registry.hooks.values())
+def needs_all_tokens(attn: torch.nn.Module) -> bool:
+    """Whether a guidance method works on this attention in the UNet call that begins, and needs a key and a
+    value for each query. Such a block is left alone in that call."""
+    registry = vars(attn).get("_diffusers_hook")  # a guider's hook; a pipeline sets a processor
+    return (
+        type(attn.processor).__name__ in _PERTURBING
+        or stores_its_map(attn)
+        or (
+            registry is not None
+            and any(getattr(hook, "skip_attention_scores", False) for hook in registry.hooks.values())
+        )
     )
+
+
+def stores_its_map(attn: torch.nn.Module) -> bool:
+    """Whether a pipeline reads the attention of this block as a map of the image."""
+    return type(attn.processor).__name__ in _STORING

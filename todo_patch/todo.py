@@ -18,7 +18,7 @@ from .blocks import SelfAttention
 from .checkpointing import Recall, is_checkpointing
 from .grid import downsample_average, downsample_nearest, grid_at, offset_order, token_index
 from .methods import ToDo
-from .processors import is_perturbed, require_usable
+from .processors import needs_all_tokens, require_usable
 from .run import Run, follow, is_freezing
 
 
@@ -72,7 +72,7 @@ class ToDoPatch:
         for number, (block, (attn, _)) in enumerate(zip(self._blocks, self._patched, strict=True)):
             require_usable(block)  # a pipeline may exchange processors at each call
             site = attn._todo_site
-            site.on = on and not is_perturbed(attn)
+            site.on = on and not needs_all_tokens(attn)
             site.grid = grid_at(*sample.shape[-2:], block.depth)
             if self.method.pooling == "nearest":
                 offset = site.offsets[(self.run.step + number) % len(site.offsets)]

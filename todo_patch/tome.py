@@ -18,6 +18,7 @@ from .blocks import SelfAttention
 from .checkpointing import Recall, is_checkpointing
 from .grid import grid_at
 from .methods import ToMe
+from .processors import stores_its_map
 from .run import Run, follow
 
 
@@ -41,6 +42,7 @@ class ToMePatch:
             "merge_crossattn": False,
             "merge_mlp": False,
         }
+        self._idle = {**self._args, "max_downsample": 0}  # merges nothing
         for block in blocks:
             _require_known(block)
         self._recall: Recall | None = None
@@ -60,10 +62,14 @@ class ToMePatch:
         device = sample.device if sample.device.type == "cuda" else torch.device("cpu")
         generator = self._args["generator"]
         if generator is None or generator.device != device:
-            self._args["generator"] = torch.Generator(device).manual_seed(self.method.seed)
-        elif self.run.step == 0 and self.run.call == 0:
-            generator.manual_seed(self.method.seed)
-        self._same_choice_in_every_call_of_a_step(self._args["generator"])
+            generator = self._args["generator"] = torch.Generator(device).manual_seed(self.method.seed)
+            self._of_step = None
+        if self.run.call > 0 and self._of_step is not None:
+            generator.set_state(self._of_step)  # all calls of a step merge into the same tokens
+        else:
+            if self.run.step == 0:
+                generator.manual_seed(self.method.seed)
+            self._of_step = generator.get_state()
         if self._recall is None and is_checkpointing(unet):
             self._recall = Recall(self._blocks, _use_of, _use)
         if self._recall is not None:
@@ -71,13 +77,9 @@ class ToMePatch:
         for block in self._blocks:
             grid = grid_at(*sample.shape[-2:], block.depth)
             require_room(grid, block.level, self.method)
-            block.block._tome_info["size"] = grid
-
-    def _same_choice_in_every_call_of_a_step(self, generator: torch.Generator) -> None:
-        if self.run.call == 0:
-            self._of_step = generator.get_state()
-        else:
-            generator.set_state(self._of_step)
+            info = block.block._tome_info
+            info["size"] = grid
+            info["args"] = self._idle if stores_its_map(block.attn) else self._args
 
     def remove(self) -> None:
         if self._recall is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import LayerSkipConfig
+from diffusers import LayerSkipConfig, StableDiffusionSAGPipeline
 from diffusers.hooks import HookRegistry
 from diffusers.hooks.layer_skip import apply_layer_skip
 
-from tests.helpers.tiny_models import sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import sd15_pipeline, sdxl_unet, unet_inputs
 from todo_patch import ToDo, ToMe, patched
 
 BLOCKS = "down_blocks.1.attentions.0.transformer_blocks"  # on the finest level
@@ -60,3 +60,19 @@ def test_all_repeated_blocks_of_a_patched_unet_are_compiled(method) -> None:
         unet.compile_repeated_blocks(backend="eager")
         blocks = [m for m in unet.modules() if hasattr(m, "attn1")]
         assert all(block._compiled_call_impl is not None for block in blocks)
+
+
+@pytest.mark.parametrize("method", [ToDo(factor=(2, 2, 2, 2)), ToMe(levels=4)], ids=str)
+def test_self_attention_guidance_reads_its_map_on_a_patched_middle_block(method) -> None:
+    pipe = StableDiffusionSAGPipeline(**sd15_pipeline().components, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+
+    def make(method: ToDo | ToMe, **options: float) -> torch.Tensor:
+        with patched(pipe, method):
+            return pipe(
+                "a fox", height=128, width=128, num_inference_steps=2, output_type="latent",
+                generator=torch.Generator().manual_seed(0), **options,
+            ).images  # fmt: skip
+
+    assert not torch.allclose(make(method), make(ToDo(factor=1)))
+    assert not torch.allclose(make(method), make(method, sag_scale=0.0)), "the guidance had no effect"
