@@ -65,6 +65,11 @@ class ToDo:
         """Whether the patched model would be the baseline."""
         return self.until == 0 or all(f == 1 for f in self.factors)
 
+    @property
+    def changes_over_a_run(self) -> bool:
+        """Whether calls of one run differ in which tokens are kept."""
+        return self.until < 1 or self.grid == "rotating"
+
     def patches(self, level: int) -> bool:
         """Whether the blocks of a level (0 is the finest) are to change."""
         return not self.asks_for_nothing and level < self.levels and self.factors[level] > 1
@@ -120,6 +125,11 @@ class ToMe:
     def asks_for_nothing(self) -> bool:
         """Whether the patched model would be the baseline."""
         return self.ratio == 0
+
+    @property
+    def changes_over_a_run(self) -> bool:
+        """Whether calls of one run differ in which tokens are merged: it depends on them, and on chance."""
+        return True
 
     def patches(self, level: int) -> bool:
         """Whether the blocks of a level (0 is the finest) are to change."""

@@ -29,13 +29,15 @@ def apply_patch(model: Any, method: ToDo | ToMe) -> None:
         ValueError: the model's attention cannot work with the method (fused projections, PAG's processors).
     """
     unet = find_unet(model)
-    blocks = self_attention(unet)
-    require_blocks(blocks, method)
+    require_blocks(self_attention(unet), method)
     remove_patch(unet)
     if method.asks_for_nothing:
         return
-    run = Run(None if isinstance(model, torch.nn.Module) else model)
-    blocks = tuple(block for block in blocks if method.patches(block.level))
+    _put_on(unet, method, Run(None if isinstance(model, torch.nn.Module) else model))
+
+
+def _put_on(unet: torch.nn.Module, method: ToDo | ToMe, run: Run) -> None:
+    blocks = tuple(block for block in self_attention(unet) if method.patches(block.level))
     patch_class = todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch
     unet._todo_patch = patch_class(unet, blocks, method, run)
 
@@ -50,13 +52,17 @@ def remove_patch(model: Any) -> None:
 
 @contextmanager
 def patched(model: Model, method: ToDo | ToMe) -> Iterator[Model]:
-    """`apply_patch` for the length of a `with` block, which leaves the model unpatched however it ends."""
+    """`apply_patch` for the length of a `with` block. However it ends, the model is as it was before: without
+    a patch, or with that of an outer block."""
     unet = find_unet(model)  # the block may give the pipeline another
+    outer = vars(unet).get("_todo_patch")
     apply_patch(model, method)
     try:
         yield model
     finally:
         remove_patch(unet)
+        if outer is not None:
+            _put_on(unet, outer.method, outer.run)
 
 
 def begin_run(model: Any, steps: int) -> None:

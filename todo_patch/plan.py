@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers import I2VGenXLUNet, UNet3DConditionModel, UNetMotionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import grid as grids
@@ -16,6 +17,8 @@ from .blocks import SelfAttention, find_unet, require_blocks, self_attention
 from .methods import ToDo, ToMe, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
+TIME_IDS = 6  # numbers on size and crop that SDXL is given
+VIDEO_UNETS = (UNet3DConditionModel, UNetMotionModel, I2VGenXLUNet)
 
 
 @dataclass(frozen=True)
@@ -93,32 +96,60 @@ def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_fac
 
 
 def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
-    """FLOPs of one call of a UNet of this configuration on one latent, counted on the meta device."""
-    config = {key: value for key, value in unet.config.items() if not key.startswith("_")}
-    if config.get("encoder_hid_dim") is None:
-        config["encoder_hid_dim_type"] = None  # an IP-Adapter sets it
-    return _count_flops(type(unet), json.dumps(config, sort_keys=True), height, width)
+    """FLOPs of one call of a UNet of this configuration on one latent (one frame of a video), counted on the
+    meta device.
+
+    Raises:
+        ValueError: a UNet of this configuration needs inputs that are not known here.
+    """
+    config = {
+        key: value
+        for key, value in unet.config.items()
+        if not key.startswith("_") and key != "quantization_config"
+    }
+    if config.get("encoder_hid_dim") is None and "encoder_hid_dim_type" in config:
+        config["encoder_hid_dim_type"] = None  # where an IP-Adapter has left its mark
+    try:
+        return _count_flops(type(unet), json.dumps(config, sort_keys=True), height, width)
+    except Exception as error:  # whatever a model raises that is given too little
+        raise ValueError(
+            f"The FLOPs of this {type(unet).__name__} cannot be counted: it needs inputs that `plan` does "
+            f"not know ({error}). It can be patched all the same."
+        ) from error
 
 
 @functools.lru_cache(maxsize=64)
 def _count_flops(unet_class: type, config_json: str, height: int, width: int) -> int:
     config = json.loads(config_json)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        unet = unet_class.from_config(config)
-        added = None
-        if config.get("addition_embed_type") == "text_time":
-            time_ids = 6
-            text = (
-                config["projection_class_embeddings_input_dim"] - time_ids * config["addition_time_embed_dim"]
-            )
-            added = {"text_embeds": torch.empty(1, text), "time_ids": torch.empty(1, time_ids)}
-        unet(
-            torch.empty(1, config["in_channels"], height, width),
-            torch.empty((), dtype=torch.int64),
-            torch.empty(1, PROMPT_TOKENS, unet.config.encoder_hid_dim or unet.config.cross_attention_dim),
-            added_cond_kwargs=added,
-        )
+        unet_class.from_config(config)(**_inputs(unet_class, config, height, width))
     return counter.get_total_flops()
+
+
+def _inputs(unet_class: type, config: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    prompt_width = config.get("encoder_hid_dim") or config["cross_attention_dim"]
+    frames = (1,) if issubclass(unet_class, VIDEO_UNETS) else ()
+    sample = torch.empty(1, config["in_channels"], *frames, height, width)
+    inputs: dict[str, Any] = {
+        "sample": sample,
+        "timestep": torch.empty((), dtype=torch.int64),
+        "encoder_hidden_states": torch.empty(1, PROMPT_TOKENS, prompt_width),
+    }
+    if config.get("addition_embed_type") == "text_time":
+        numbers = config["addition_time_embed_dim"] * TIME_IDS
+        inputs["added_cond_kwargs"] = {
+            "text_embeds": torch.empty(1, config["projection_class_embeddings_input_dim"] - numbers),
+            "time_ids": torch.empty(1, TIME_IDS),
+        }
+    if config.get("num_class_embeds") is not None:  # the x4 upscaler's level of noise
+        inputs["class_labels"] = torch.empty(1, dtype=torch.int64)
+    if issubclass(unet_class, I2VGenXLUNet):
+        inputs |= {
+            "fps": torch.empty(1),
+            "image_latents": sample,
+            "image_embeddings": torch.empty(1, prompt_width),
+        }
+    return inputs
 
 
 def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int]) -> BlockPlan:

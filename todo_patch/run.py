@@ -1,8 +1,9 @@
-"""Which UNet call of a run this is. A UNet by itself cannot see where a run begins."""
+"""Where in a run a UNet call is. The UNet itself cannot tell: it is called, and called again."""
 
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from typing import Any
 
@@ -10,48 +11,89 @@ import torch
 
 
 class Run:
-    """Counts the UNet calls of a run, and notices the next one.
+    """Follows the UNet calls of a run: its steps, the calls of each step, and the beginning of the next run.
 
-    Every sampler of diffusers makes a new `timesteps` tensor when a run begins, whatever the run (text or
-    image to image, a new one after a stopped one), and keeps that object until the next. Comparing objects
-    reads nothing from the device. The scheduler is read from the pipeline at each call, because users
-    exchange it. Without a pipeline, only `begin` starts a run.
+    A step is one entry of the scheduler's `timesteps`, and may take several calls (guidance branches one by
+    one, tiles, panorama views). Samplers hand the UNet a view of that tensor, and a view knows its place in
+    it: reading that place needs neither the scheduler nor a read from the device. A run begins with another
+    `timesteps` tensor, or further to its front. With timesteps of any other kind every call counts as a step,
+    and only `begin` starts a run.
     """
 
     def __init__(self, pipe: Any | None) -> None:
         self._pipe = (lambda: None) if pipe is None else weakref.ref(pipe)  # a patch must not keep it alive
-        self._scheduler = getattr(pipe, "scheduler", None)  # outlives a pipeline that is made into another
-        self._timesteps: Any = object()
+        self._timestep: torch.Tensor | None = None  # the last one of a schedule, whose storage it keeps alive
+        self._first = 0  # place in the schedule at which the run began
         self._announced = False
-        self.step = -1  # of the UNet call in progress
-        self.total: int | None = None  # UNet calls of this run, if known
+        self._in_progress = threading.Lock()
+        self._thread = 0  # of the call in progress
+        self.step = -1  # of the UNet call in progress, from 0
+        self.call = 0  # of the UNet call in progress among those of its step, from 0
+        self.total: int | None = None  # steps of this run, if known
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Run:
         """For the copy of a UNet: it belongs to the copy of the pipeline, if that is being copied too."""
         return Run(memo.get(id(self._pipe())))
 
     def begin(self, steps: int) -> None:
-        """The next call is the first of `steps`."""
+        """The next call is the first of a run of `steps` steps."""
         self._announced = True
         self.total = steps
 
-    def next_call(self) -> None:
-        """One more UNet call."""
-        pipe = self._pipe()
-        self._scheduler = getattr(pipe, "scheduler", self._scheduler)
-        timesteps = getattr(self._scheduler, "timesteps", None)
+    def next_call(self, timestep: Any) -> None:
+        """One more UNet call, at a timestep as the UNet was given it.
+
+        Raises:
+            RuntimeError: another thread is in the middle of a call. Blocks have one state, that of one call.
+        """
+        thread = threading.get_ident()
+        if not self._in_progress.acquire(blocking=False) and self._thread != thread:
+            raise RuntimeError(
+                "Two threads call one patched UNet at the same time. Give each thread a copy of it "
+                "(copy.deepcopy), or let one wait for the other."
+            )
+        self._thread = thread
+        place = self._place(timestep)
+        last, self._timestep = self._timestep, timestep if place is not None else None
         if self._announced:
-            self.step = 0
-        elif timesteps is not self._timesteps and self._scheduler is not None:
-            self.step = 0
-            self.total = getattr(pipe, "num_timesteps", None)
+            self._announced = False
+            self.step, self.call, self._first = 0, 0, place or 0
+        elif place is None:
+            self.step, self.call = self.step + 1, 0
+        elif last is None or not _same_schedule(last, timestep) or place < last.storage_offset():
+            self.step, self.call, self._first = 0, 0, place
+            self.total = self._length(timestep)
+        elif place == last.storage_offset():
+            self.call += 1
         else:
-            self.step += 1
-        self._announced = False
-        self._timesteps = timesteps
+            self.step, self.call = place - self._first, 0
+
+    def end_call(self) -> None:
+        """The call of this thread has ended, with a result or an error."""
+        if self._thread == threading.get_ident() and self._in_progress.locked():
+            self._in_progress.release()
+
+    def _place(self, timestep: Any) -> int | None:
+        """The place of a timestep in the tensor that it is a view of; None if it is no entry of a list."""
+        if not isinstance(timestep, torch.Tensor):
+            return None
+        if timestep.numel() > 1 and any(timestep.stride()):  # only `t.expand(batch)` is still one entry
+            return None
+        if _entries(timestep) == 1 and not (self._is_the_pipelines(timestep) or timestep._is_view()):
+            return None  # a number of the user's own; else the only step of a schedule
+        return timestep.storage_offset()
+
+    def _is_the_pipelines(self, timestep: torch.Tensor) -> bool:
+        timesteps = getattr(getattr(self._pipe(), "scheduler", None), "timesteps", None)
+        return isinstance(timesteps, torch.Tensor) and _same_schedule(timesteps, timestep)
+
+    def _length(self, timestep: torch.Tensor) -> int:
+        """Steps from this timestep on. A pipeline may end before its schedule does (`denoising_end`)."""
+        steps = getattr(self._pipe(), "num_timesteps", None) if self._is_the_pipelines(timestep) else None
+        return _entries(timestep) - self._first if steps is None else steps
 
     def within(self, until: float) -> bool:
-        """Whether the call in progress is among the first `ceil(until * total)`.
+        """Whether the call in progress is in the first `ceil(until * total)` steps.
 
         Raises:
             RuntimeError: that needs the length of the run, and it is unknown or passed.
@@ -60,23 +102,54 @@ class Run:
             return True
         if self.total is None:
             raise RuntimeError(
-                f"until={until} needs the number of UNet calls of the run, which is unknown. Patch the "
-                "pipeline that you call, not its UNet or another pipeline; if that does not know the length "
-                "of its runs either, call begin_run(model, steps=n) before each."
+                f"until={until} needs the number of steps of the run, and these timesteps are not from a "
+                "scheduler's list. Say begin_run(model, steps=n) before each run."
             )
         if self.step >= self.total:
             raise RuntimeError(
-                f"until={until}: this is UNet call {self.step + 1} of a run of {self.total}. Patch the "
-                "pipeline that you call, or call begin_run(model, steps=n) before each run."
+                f"until={until}: this is step {self.step + 1} of a run of {self.total}. Say begin_run(model, "
+                "steps=n) before each run."
             )
         return self.step < math.ceil(round(until * self.total, 9))  # 0.1 * 30 is 3.0000000000000004
 
 
-@torch.compiler.disable
-def before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """The forward pre-hook of a patched UNet.
+def _entries(timestep: torch.Tensor) -> int:
+    return timestep.untyped_storage().nbytes() // timestep.element_size()
 
-    However the UNet was compiled, torch calls the hooks of the outermost module from plain Python: here the
-    patch may count and branch.
+
+def _same_schedule(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def is_freezing() -> bool:
+    """Whether the call in progress is being traced or exported."""
+    return torch.jit.is_tracing() or torch.compiler.is_exporting()
+
+
+def follow(unet: torch.nn.Module) -> list[Any]:
+    """Hooks that tell the patch on a UNet of each call. Returns their handles.
+
+    However the UNet was compiled, torch calls the hooks of the outermost module from plain Python. So they
+    are the place to count and to branch.
     """
-    unet._todo_patch.before_call(args[0] if args else kwargs["sample"], kwargs)
+    return [
+        unet.register_forward_pre_hook(_before_unet, with_kwargs=True),
+        unet.register_forward_hook(_after_unet, always_call=True),
+    ]
+
+
+@torch.compiler.disable
+def _before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    patch = unet._todo_patch
+    if patch.method.changes_over_a_run and is_freezing():
+        raise RuntimeError(
+            f"{patch.method} does not keep the same tokens in every call; a traced or exported UNet would. "
+            "Trace it with ToDo, grid='fixed' and until=1, or without a patch."
+        )
+    patch.run.next_call(args[1] if len(args) > 1 else kwargs["timestep"])
+    patch.before_call(unet, args[0] if args else kwargs["sample"], kwargs)
+
+
+@torch.compiler.disable
+def _after_unet(unet: torch.nn.Module, *_: Any) -> None:
+    unet._todo_patch.run.end_call()

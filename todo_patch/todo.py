@@ -15,17 +15,11 @@ from typing import Any
 import torch
 
 from .blocks import SelfAttention
+from .checkpointing import Recall, is_checkpointing
 from .grid import downsample_average, downsample_nearest, grid_at, offset_order, token_index
 from .methods import ToDo
-from .run import Run, before_unet
-
-# They ignore `encoder_hidden_states` in self-attention, or take them for a prompt.
-_UNSUPPORTED_PROCESSORS = {
-    "PAGIdentitySelfAttnProcessor2_0",
-    "PAGCFGIdentitySelfAttnProcessor2_0",
-    "CrossFrameAttnProcessor",
-    "CrossFrameAttnProcessor2_0",
-}
+from .processors import needs_all_tokens, require_usable
+from .run import Run, follow, is_freezing
 
 
 @dataclass(eq=False)
@@ -36,6 +30,9 @@ class Site:
     offsets: tuple[tuple[int, int], ...]  # of the token to keep in its cell: a cycle over steps and blocks
     on: bool = False
     grid: tuple[int, int] = (0, 0)
+    # The same as the shape of a tensor, for compiled code: a shape can be dynamic there, and numbers are
+    # constants, which would be a graph for each image size.
+    layout: torch.Tensor | None = None
     index: torch.Tensor | None = None  # int64 [M], the tokens to keep
 
 
@@ -50,10 +47,11 @@ class ToDoPatch:
         self._blocks = blocks
         self._patched: list[tuple[torch.nn.Module, type]] = []  # each attention, and the class it had
         for block in blocks:
-            _require_usable(block)
+            require_usable(block)
+        self._recall: Recall | None = None
         self._index = functools.lru_cache(maxsize=1024)(token_index)
         hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
-        self._handles = [unet.register_forward_pre_hook(before_unet, with_kwargs=True)]
+        self._handles = follow(unet)
         for block in self._blocks:
             factor = method.factors[block.level]
             offsets = offset_order(factor) if method.grid == "rotating" else ((0, 0),)
@@ -63,25 +61,43 @@ class ToDoPatch:
             attn.__class__ = _marked(type(attn))
             self._handles.append(attn.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
-        """Set what every block does in the UNet call that begins. `sample`: [B, channels, height, width]."""
-        self.run.next_call()
+    def before_call(self, unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
+        """Set what every block does in the UNet call that begins. `sample`: [B, C, ..., height, width]."""
+        if self._recall is None and is_checkpointing(unet):
+            self._recall = Recall(self._blocks, _use_of, _use)
+        if self._recall is not None:
+            self._recall.before_call(unet)
         on = self.run.within(self.method.until)
+        index_of = token_index if is_freezing() else self._index  # tensors of an export live in it alone
         for number, (block, (attn, _)) in enumerate(zip(self._blocks, self._patched, strict=True)):
-            _require_usable(block)  # a pipeline may exchange processors at each call
+            require_usable(block)  # a pipeline may exchange processors at each call
             site = attn._todo_site
-            site.on = on
+            site.on = on and not needs_all_tokens(attn)
             site.grid = grid_at(*sample.shape[-2:], block.depth)
             if self.method.pooling == "nearest":
                 offset = site.offsets[(self.run.step + number) % len(site.offsets)]
-                site.index = self._index(site.grid, site.factor, offset, sample.device)
+                site.index = index_of(site.grid, site.factor, offset, sample.device)
+            else:
+                site.layout = torch.empty((), device="meta").expand(site.grid)
 
     def remove(self) -> None:
+        if self._recall is not None:
+            self._recall.remove()
         for handle in self._handles:
             handle.remove()
         for attn, own_class in self._patched:
             attn.__class__ = own_class
             del attn._todo_site
+
+
+def _use_of(block: torch.nn.Module) -> tuple[bool, tuple[int, int], torch.Tensor | None]:
+    site = block.attn1._todo_site
+    return site.on, site.grid, site.index
+
+
+def _use(block: torch.nn.Module, used: tuple[bool, tuple[int, int], torch.Tensor | None]) -> None:
+    site = block.attn1._todo_site
+    site.on, site.grid, site.index = used
 
 
 # The hooks below run inside compiled code. They read from the module, never from a closure: torch guards on
@@ -111,8 +127,12 @@ def _keep_averages(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[st
         return None
     if kwargs.get("attention_mask") is not None:
         raise ValueError("pooling='average' cannot average an attention_mask; use pooling='nearest'.")
-    _require_grid(args[0], site)
-    kwargs["encoder_hidden_states"] = downsample_average(args[0], site.grid, site.factor)
+    tokens = args[0]
+    compiling = torch.compiler.is_compiling()
+    if not compiling:
+        _require_grid(tokens, site)
+    grid = site.layout.shape if compiling else site.grid
+    kwargs["encoder_hidden_states"] = downsample_average(tokens, grid, site.factor)
     return args, kwargs
 
 
@@ -123,21 +143,6 @@ def _require_grid(tokens: torch.Tensor, site: Site) -> None:
             f"A self-attention block got {tokens.shape[1]} tokens where the patch expects a grid of "
             f"{height}x{width}. Call the UNet itself (not its forward or its parts), with a sample of "
             "[batch, channels, height, width]."
-        )
-
-
-def _require_usable(block: SelfAttention) -> None:
-    attn = block.attn
-    if getattr(attn, "fused_projections", False):
-        raise ValueError(
-            f"{block.name} has fused query, key and value projections, and ToDo needs keys and values of "
-            "other tokens than the queries. Call unet.unfuse_qkv_projections() first."
-        )
-    if type(attn.processor).__name__ in _UNSUPPORTED_PROCESSORS:
-        raise ValueError(
-            f"{block.name} uses {type(attn.processor).__name__}, which ignores or misreads the keys and "
-            "values that ToDo gives to it. Set another attention processor (for PAG: call with pag_scale=0), "
-            "or remove the patch."
         )
 
 

@@ -6,15 +6,20 @@ there), forks the global random state once, and leaves attributes behind.
 
 from __future__ import annotations
 
+import copy
 import functools
+from contextlib import suppress
 from typing import Any
 
 import torch
+from diffusers.hooks._helpers import TransformerBlockRegistry
 
 from .blocks import SelfAttention
+from .checkpointing import Recall, is_checkpointing
 from .grid import grid_at
 from .methods import ToMe
-from .run import Run, before_unet
+from .processors import stores_its_map
+from .run import Run, follow
 
 
 class ToMePatch:
@@ -37,37 +42,64 @@ class ToMePatch:
             "merge_crossattn": False,
             "merge_mlp": False,
         }
+        self._idle = {**self._args, "max_downsample": 0}  # merges nothing
         for block in blocks:
             _require_known(block)
-        merging = [_merging(type(block.block)) for block in blocks]
-        self._handle = unet.register_forward_pre_hook(before_unet, with_kwargs=True)
-        for block, merging_class in zip(blocks, merging, strict=True):
+        self._recall: Recall | None = None
+        self._of_step: torch.Tensor | None = None  # the generator's state when the step began
+        merging = [_merging(type(block.block)) for block in self._blocks]
+        self._handles = follow(unet)
+        for block, merging_class in zip(self._blocks, merging, strict=True):
             block.block.__class__ = merging_class
             # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
             block.block._tome_info = {"size": None, "hooks": [], "args": self._args}
 
-    def before_call(self, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
+    def before_call(self, unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
         """Set the grid of each block, and the seed if a run begins."""
         if kwargs.get("attention_mask") is not None:
             raise ValueError("ToMe cannot merge an attention_mask; use ToDo with pooling='nearest'.")
-        self.run.next_call()
         # As tomesd itself does: it has generators for CUDA and for the CPU.
         device = sample.device if sample.device.type == "cuda" else torch.device("cpu")
         generator = self._args["generator"]
         if generator is None or generator.device != device:
-            self._args["generator"] = torch.Generator(device).manual_seed(self.method.seed)
-        elif self.run.step == 0:
-            generator.manual_seed(self.method.seed)
+            generator = self._args["generator"] = torch.Generator(device).manual_seed(self.method.seed)
+            self._of_step = None
+        if self.run.call > 0 and self._of_step is not None:
+            generator.set_state(self._of_step)  # all calls of a step merge into the same tokens
+        else:
+            if self.run.step == 0:
+                generator.manual_seed(self.method.seed)
+            self._of_step = generator.get_state()
+        if self._recall is None and is_checkpointing(unet):
+            self._recall = Recall(self._blocks, _use_of, _use)
+        if self._recall is not None:
+            self._recall.before_call(unet)
         for block in self._blocks:
             grid = grid_at(*sample.shape[-2:], block.depth)
             require_room(grid, block.level, self.method)
-            block.block._tome_info["size"] = grid
+            info = block.block._tome_info
+            info["size"] = grid
+            info["args"] = self._idle if stores_its_map(block.attn) else self._args
 
     def remove(self) -> None:
-        self._handle.remove()
+        if self._recall is not None:
+            self._recall.remove()
+        for handle in self._handles:
+            handle.remove()
         for block in self._blocks:
             block.block.__class__ = block.block._parent
             del block.block._tome_info
+
+
+def _use_of(block: torch.nn.Module) -> tuple[tuple[int, int], torch.Tensor]:
+    info = block._tome_info
+    return info["size"], info["args"]["generator"].get_state()
+
+
+def _use(block: torch.nn.Module, used: tuple[tuple[int, int], torch.Tensor]) -> None:
+    info = block._tome_info
+    info["size"], state = used
+    info["args"]["generator"].set_state(state)
 
 
 @functools.cache
@@ -77,7 +109,13 @@ def _merging(block: type) -> type:
         from tomesd.patch import make_diffusers_tome_block
     except ImportError as error:
         raise ImportError("ToMe needs the tomesd package: pip install tomesd==0.1.3") from error
-    return make_diffusers_tome_block(block)
+    merging = make_diffusers_tome_block(block)
+    # Others know a transformer block by the name of its class (`compile_repeated_blocks`), or by the class
+    # itself (diffusers' hooks for SkipLayerGuidance and AutoGuidance).
+    merging.__name__, merging.__qualname__ = block.__name__, block.__qualname__
+    with suppress(ValueError):  # not a block that diffusers knows
+        TransformerBlockRegistry.register(merging, copy.copy(TransformerBlockRegistry.get(block)))
+    return merging
 
 
 def kept_tokens(grid: tuple[int, int], method: ToMe) -> tuple[int, int, int]:

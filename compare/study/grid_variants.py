@@ -47,8 +47,8 @@ def chosen_tokens(pipe: DiffusionPipeline, method: ToDo, choose: Choice) -> Iter
         if patch is not None:
             as_usual = patch.before_call
 
-            def before_call(sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
-                as_usual(sample, kwargs)
+            def before_call(unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
+                as_usual(unet, sample, kwargs)
                 for number, block in enumerate(patch._blocks):
                     site = block.attn._todo_site
                     at = Moment(patch.run.step, patch.run.total, number, site.factor)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from diffusers import StableDiffusionXLPAGPipeline
-from diffusers.models.attention_processor import AttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0
+from diffusers.models.attention_processor import AttnProcessor2_0
 
-from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet
-from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, patched, remove_patch
+from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, begin_run, patched, remove_patch
 from todo_patch.blocks import self_attention
 
 METHODS = [
@@ -167,7 +169,7 @@ def test_anything_but_a_method_is_a_type_error(method) -> None:
 
 
 @pytest.mark.parametrize("fuse_first", [True, False])
-def test_fused_projections_are_refused_before_and_after_patching(fuse_first) -> None:
+def test_fused_projections_are_refused_and_the_advice_heals(fuse_first) -> None:
     unet = sdxl_unet()
     if fuse_first:
         unet.fuse_qkv_projections()
@@ -178,6 +180,11 @@ def test_fused_projections_are_refused_before_and_after_patching(fuse_first) -> 
         unet.fuse_qkv_projections()
         with pytest.raises(ValueError, match="unfuse_qkv_projections"):
             predict(unet)
+    unet.unfuse_qkv_projections()
+    apply_patch(unet, ToDo())
+    other = sdxl_unet()
+    apply_patch(other, ToDo())
+    torch.testing.assert_close(predict(unet), predict(other))
 
 
 def test_tome_works_with_fused_projections() -> None:
@@ -190,29 +197,81 @@ def test_tome_works_with_fused_projections() -> None:
     torch.testing.assert_close(predict(unet), separate)
 
 
-def test_processors_that_ignore_their_keys_are_refused() -> None:
+class Storing(AttnProcessor2_0):
+    """As those of Prompt-to-Prompt."""
+
+    def __call__(self, attn: object, hidden_states: torch.Tensor, encoder_hidden_states=None, **_: object):  # noqa: ANN204
+        is_cross = encoder_hidden_states is not None
+        self.is_cross = is_cross
+        return super().__call__(attn, hidden_states, encoder_hidden_states)
+
+
+@pytest.mark.parametrize("patch_first", [True, False])
+def test_a_processor_that_takes_any_keys_for_a_prompt_is_refused(patch_first) -> None:
     unet = sdxl_unet()
-    self_attention(unet)[0].attn.set_processor(PAGIdentitySelfAttnProcessor2_0())
-    with pytest.raises(ValueError, match="PAGIdentitySelfAttnProcessor2_0"):
+    if patch_first:
         apply_patch(unet, ToDo())
+    self_attention(unet)[0].attn.set_processor(Storing())
+    with pytest.raises(ValueError, match="Storing, which takes any keys"):
+        predict(unet) if patch_first else apply_patch(unet, ToDo())
 
 
-def test_perturbed_attention_guidance_on_patched_blocks_is_refused_at_the_call() -> None:
-    pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=["down_blocks.1"])
+@pytest.mark.parametrize("layer", ["mid", "down_blocks.1"], ids=["beside", "on"])
+def test_perturbed_attention_guidance_works_on_and_beside_patched_blocks(layer) -> None:
+    pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=[layer])
     pipe.set_progress_bar_config(disable=True)
-    apply_patch(pipe, ToDo())
-    with pytest.raises(ValueError, match="pag_scale=0"):
-        generate(pipe, 1)
-    pipe.unet.set_attn_processor(AttnProcessor2_0())  # the pipeline puts them back only when it succeeds
-    generate(pipe, 1, pag_scale=0)
 
-
-def test_perturbed_attention_guidance_beside_patched_blocks_works() -> None:
-    pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=["mid"])
-    pipe.set_progress_bar_config(disable=True)
-    outputs = []
-    for method in (ToDo(factor=1), ToDo(), ToMe()):
+    def make(method, **options) -> torch.Tensor:
         with patched(pipe, method):
-            outputs.append(generate(pipe, 2))
-    assert not torch.allclose(outputs[0], outputs[1])
-    assert not torch.allclose(outputs[0], outputs[2])
+            return generate(pipe, 2, **options)
+
+    processors = pipe.unet.attn_processors
+    for method in (ToDo(), ToMe()):
+        assert not torch.allclose(make(method), make(ToDo(factor=1)))
+        assert not torch.allclose(make(method), make(method, pag_scale=0)), "the guidance had no effect"
+    assert pipe.unet.attn_processors == processors
+
+
+@pytest.mark.parametrize("inner", [ToMe(), ToDo(factor=1)], ids=str)
+def test_a_block_inside_a_block_gives_back_the_outer_method(inner) -> None:
+    unet = sdxl_unet()
+    baseline = predict(unet)
+    with patched(unet, ToDo(factor=2)):
+        outer = predict(unet)
+        with patched(unet, inner):
+            assert not torch.equal(predict(unet), outer)
+        assert torch.equal(predict(unet), outer)
+    assert torch.equal(predict(unet), baseline)
+
+
+def test_two_threads_in_one_patched_unet_are_refused_and_the_first_one_is_right() -> None:
+    unet = sdxl_unet()
+    apply_patch(unet, ToDo(grid="rotating"))
+    begin_run(unet, steps=2)
+    expected = predict(unet)
+    begin_run(unet, steps=2)
+    inside, refused = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        inside.set()
+        assert refused.wait(20)
+
+    handle = unet.conv_in.register_forward_pre_hook(hold)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(predict, unet)
+        assert inside.wait(20)
+        with pytest.raises(RuntimeError, match="Two threads"):
+            predict(unet)
+        refused.set()
+        assert torch.equal(first.result(), expected)
+    handle.remove()
+    predict(unet)
+
+
+def test_a_call_that_fails_is_no_call_in_progress() -> None:
+    unet = sdxl_unet()
+    apply_patch(unet, ToDo())
+    wrong = unet_inputs(unet, 8, 8) | {"encoder_hidden_states": torch.zeros(2, 5, 3)}
+    with ThreadPoolExecutor(1) as other, pytest.raises(RuntimeError):
+        other.submit(unet, **wrong).result()
+    predict(unet)

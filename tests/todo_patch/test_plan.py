@@ -6,7 +6,13 @@ import functools
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import (
+    I2VGenXLUNet,
+    MotionAdapter,
+    UNet2DConditionModel,
+    UNet3DConditionModel,
+    UNetMotionModel,
+)
 from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -150,3 +156,64 @@ def test_a_plan_refuses_what_apply_patch_refuses() -> None:
 
 def test_the_plan_of_a_part_of_the_run_says_so() -> None:
     assert "first 40%" in plan(sdxl_unet(), ToDo(until=0.4), 64, 64).notes[0]
+
+
+def upscaler_unet() -> torch.nn.Module:
+    """As that of the x4 upscaler, which is told how noisy its input is."""
+    return sd15_unet(in_channels=7, num_class_embeds=1000)
+
+
+def animatediff_unet() -> torch.nn.Module:
+    motion = MotionAdapter(
+        block_out_channels=(8, 8, 16, 16),
+        motion_layers_per_block=1,
+        motion_norm_num_groups=4,
+        motion_num_attention_heads=2,
+    )
+    return UNetMotionModel.from_unet2d(sd15_unet(), motion)
+
+
+def video_unet() -> torch.nn.Module:
+    return UNet3DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 8, 16, 16),
+        layers_per_block=1,
+        attention_head_dim=4,
+        cross_attention_dim=8,
+        norm_num_groups=4,
+    )
+
+
+def i2vgen_unet() -> torch.nn.Module:
+    return I2VGenXLUNet(
+        sample_size=8,
+        block_out_channels=(32, 32),
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        layers_per_block=1,
+        cross_attention_dim=8,
+        norm_num_groups=4,
+        attention_head_dim=8,
+    )
+
+
+@pytest.mark.parametrize("make", [upscaler_unet, animatediff_unet, video_unet, i2vgen_unet])
+def test_what_can_be_patched_can_be_planned(make) -> None:
+    unet = make()
+    planned = plan(unet, ToDo(), 64, 64)
+    assert planned.patched
+    assert 1 < planned.speedup < planned.ceiling
+    apply_patch(unet, ToDo())
+
+
+def test_a_unet_whose_inputs_are_not_known_is_refused_with_a_sentence() -> None:
+    unet = sd15_unet(class_embed_type="projection", projection_class_embeddings_input_dim=4)
+    with pytest.raises(ValueError, match="It can be patched all the same"):
+        plan(unet, ToDo(), 64, 64)
+
+
+def test_a_quantised_unet_is_planned_by_its_configuration() -> None:
+    unet = sdxl_unet()
+    expected = plan(unet, ToDo(), 64, 64)
+    unet.register_to_config(quantization_config=object())
+    assert plan(unet, ToDo(), 64, 64) == expected

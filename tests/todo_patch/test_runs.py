@@ -9,6 +9,7 @@ import weakref
 import pytest
 import torch
 from diffusers import (
+    ClassifierFreeGuidance,
     DPMSolverMultistepScheduler,
     HeunDiscreteScheduler,
     LCMScheduler,
@@ -17,6 +18,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UniPCMultistepScheduler,
 )
+from diffusers.modular_pipelines import StableDiffusionXLAutoBlocks
 
 from tests.helpers.tiny_models import generate, predict, sd15_pipeline, sdxl_pipeline, sdxl_unet
 from todo_patch import ToDo, ToMe, apply_patch, begin_run
@@ -228,3 +230,37 @@ def test_until_is_an_error_and_not_off_if_the_length_is_unknown() -> None:
     generate(pipe)
     with pytest.raises(RuntimeError, match="of a run of"):
         predict(pipe.unet)  # after the run, and of no other
+
+
+PARTS = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "scheduler")
+
+
+@pytest.mark.parametrize("method", [ROTATING, ToDo(factor=3, grid="rotating", until=0.5)], ids=str)
+def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(method) -> None:
+    """A modular pipeline calls the UNet once for each branch of its guider."""
+    pipe = sdxl_pipeline()
+    modular = StableDiffusionXLAutoBlocks().init_pipeline()
+    guider = ClassifierFreeGuidance(guidance_scale=5.0)
+    modular.update_components(**{part: pipe.components[part] for part in PARTS}, guider=guider)
+    modular.set_progress_bar_config(disable=True)
+    apply_patch(pipe.unet, method)
+    together = generate(pipe, 6, guidance_scale=5.0)
+    for _ in range(2):
+        apart = modular(
+            prompt="a fox", height=48, width=48, num_inference_steps=6, output="latents",
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        torch.testing.assert_close(apart, together, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", STATEFUL, ids=str)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_pipelines_with_schedulers_of_their_own_may_share_a_patched_unet(method, steps) -> None:
+    pipe = sdxl_pipeline()
+    other = StableDiffusionXLPipeline(
+        **pipe.components | {"scheduler": copy.deepcopy(pipe.scheduler)}, add_watermarker=False
+    )
+    other.set_progress_bar_config(disable=True)
+    apply_patch(pipe.unet, method)
+    for model in (pipe, other, other, pipe):
+        assert torch.equal(generate(model, steps), fresh(method, steps))

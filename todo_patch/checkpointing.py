@@ -1,0 +1,92 @@
+"""Gradient checkpointing: what a block used in its forward, its recomputation in the backward pass uses too.
+
+A recomputation calls single transformer blocks, long after the UNet call that they belong to, and with the
+very tensors of that call. So what a block used is kept by its input, for as long as that tensor lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from .blocks import SelfAttention
+
+
+def is_checkpointing(unet: torch.nn.Module) -> bool:
+    """Whether a call of the UNet now would be checkpointed."""
+    return torch.is_grad_enabled() and bool(getattr(unet, "is_gradient_checkpointing", False))
+
+
+class Recall:
+    """Hooks on the transformer blocks of a UNet that is trained with gradient checkpointing.
+
+    Args:
+        save: from a transformer block to what it is about to use.
+        restore: gives a transformer block what `save` returned.
+    """
+
+    def __init__(
+        self,
+        blocks: tuple[SelfAttention, ...],
+        save: Callable[[torch.nn.Module], Any],
+        restore: Callable[[torch.nn.Module, Any], None],
+    ) -> None:
+        self._blocks = blocks
+        self._handles = []
+        for block in (site.block for site in blocks):
+            block._todo_used = _Used(save, restore)
+            self._handles += [
+                block.register_forward_pre_hook(_before_block, prepend=True, with_kwargs=True),
+                block.register_forward_hook(_after_block, always_call=True),
+            ]
+
+    def before_call(self, unet: torch.nn.Module) -> None:
+        """Say whether the UNet call that begins is checkpointed."""
+        checkpointed = is_checkpointing(unet)
+        for site in self._blocks:
+            site.block._todo_used.checkpointed = checkpointed
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        for site in self._blocks:
+            del site.block._todo_used
+
+
+class _Used:
+    """What one block used, by its input."""
+
+    def __init__(
+        self, save: Callable[[torch.nn.Module], Any], restore: Callable[[torch.nn.Module, Any], None]
+    ) -> None:
+        self.save, self.restore = save, restore
+        self.checkpointed = False
+        self.by_input = WeakTensorKeyDictionary()
+        self.interrupted: list[Any] = []  # what a recomputation has to give back
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Used:
+        return _Used(self.save, self.restore)
+
+
+def _before_block(block: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    used = block._todo_used
+    tokens = args[0] if args else kwargs["hidden_states"]
+    if tokens in used.by_input:  # a recomputation
+        used.interrupted.append(used.save(block))
+        used.restore(block, used.by_input[tokens])
+    elif torch.is_grad_enabled():
+        used.by_input[tokens] = used.save(block)
+    elif used.checkpointed:
+        raise RuntimeError(
+            "A patched UNet cannot be trained with reentrant gradient checkpointing: enable it with "
+            "use_reentrant=False, which is diffusers' default."
+        )
+
+
+def _after_block(block: torch.nn.Module, *_: Any) -> None:
+    used = block._todo_used
+    if used.interrupted:
+        used.restore(block, used.interrupted.pop())
