@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +42,7 @@ from training.vae import start_accelerator, to_pixels
 
 CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 SNR_CAP = 5.0
+WARM_UP = 8000  # crops
 CONDITION_SIDES = torch.arange(128, 2049, 64)  # px; a sheet looks the same at every size
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
@@ -100,61 +100,36 @@ def encode_crops(crops: np.ndarray, vae: AutoencoderKL, accelerator: Accelerator
     return torch.cat(parts)
 
 
-@dataclass(frozen=True)
-class Noise:
-    """The shipped scheduler's noise, and its v-prediction target (arXiv 2202.00512, appendix D)."""
-
-    signal: Tensor  # sqrt(alpha_bar) for each timestep
-    sigma: Tensor  # sqrt(1 - alpha_bar)
-
-    @classmethod
-    def of_scheduler(cls, device: torch.device) -> Noise:
-        alphas = build_scheduler().alphas_cumprod.to(device)
-        # The last is zero; Euler's scheduler keeps 2^-24 there, to divide by it.
-        alphas = torch.where(torch.arange(len(alphas), device=device) == len(alphas) - 1, 0.0, alphas)
-        return cls(alphas.sqrt(), (1 - alphas).sqrt())
-
-    def loss(self, denoiser: nn.Module, latents: Tensor, tokens: Tensor, time_ids: Tensor) -> Tensor:
-        """Squared error of the velocity with the weight min(SNR, cap) + 1 over SNR + 1 (arXiv 2303.09556)."""
-        device = latents.device
-        # Stratified: one timestep from each of n equal parts of the range.
-        n = len(latents)
-        t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * TRAIN_TIMESTEPS).long()
-        signal, sigma = (values[t].view(-1, 1, 1, 1) for values in (self.signal, self.sigma))
-        noise = torch.randn_like(latents)
-        velocity = signal * noise - sigma * latents
-        predicted = denoiser(signal * latents + sigma * noise, t, tokens, time_ids)
-        snr = (signal / sigma).square().flatten()
-        weight = (snr.clamp(max=SNR_CAP) + 1) / (snr + 1)
-        error = F.mse_loss(predicted, velocity, reduction="none").mean((1, 2, 3))
-        return (weight * error).mean()
+def velocity_loss(
+    denoiser: nn.Module, alphas: Tensor, latents: Tensor, tokens: Tensor, time_ids: Tensor
+) -> Tensor:
+    """Squared error of the velocity (arXiv 2202.00512, appendix D), with the weight min(SNR, cap) + 1 over
+    SNR + 1 (arXiv 2303.09556). ``alphas`` is alpha_bar for each timestep."""
+    device = latents.device
+    # Stratified: one timestep from each of n equal parts of the range.
+    n = len(latents)
+    t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * TRAIN_TIMESTEPS).long()
+    alpha = alphas[t].view(-1, 1, 1, 1)
+    signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
+    noise = torch.randn_like(latents)
+    velocity = signal * noise - sigma * latents
+    predicted = denoiser(signal * latents + sigma * noise, t, tokens, time_ids)
+    snr = (signal / sigma).square().flatten()
+    weight = (snr.clamp(max=SNR_CAP) + 1) / (snr + 1)
+    error = F.mse_loss(predicted, velocity, reduction="none").mean((1, 2, 3))
+    return (weight * error).mean()
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Warm-up, a constant learning rate, and a linear fall to zero over the last ``cooldown`` of the run."""
-
-    peak: float
-    crops: int
-    cooldown: float
-    warmup: int = 8000
-
-    def learning_rate(self, seen: int) -> float:
-        left = (self.crops - seen) / max(1.0, self.cooldown * self.crops)
-        return self.peak * max(0.0, min(1.0, seen / self.warmup, left if self.cooldown else 1.0))
+def learning_rate(peak: float, seen: int, crops: int, cooldown: float) -> float:
+    """Warm-up, ``peak``, and a linear fall to zero over the last ``cooldown`` of the run."""
+    left = (crops - seen) / max(1.0, cooldown * crops)
+    return peak * max(0.0, min(1.0, seen / WARM_UP, left if cooldown else 1.0))
 
 
 def _time_ids(n: int, device: torch.device) -> Tensor:
     """(n, 6) SDXL size conditioning (arXiv 2307.01952, section 2.2): original size, crop, target size."""
     sides = CONDITION_SIDES[torch.randint(len(CONDITION_SIDES), (n, 2))]
     return torch.cat([sides, torch.zeros_like(sides), sides], dim=1).to(device, torch.float32)
-
-
-def _begin_with(denoiser: Denoiser, folder: Path) -> None:
-    """Load the weights of a pipeline of the same shape; the optimizer's averages start over."""
-    pipe = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
-    for name, part in denoiser.named_children():
-        part.load_state_dict(getattr(pipe, name).state_dict())
 
 
 def _latents(data: Path, vae: Path, accelerator: Accelerator) -> Tensor:
@@ -210,7 +185,9 @@ def main() -> None:
 
     denoiser = build_denoiser(tokenizer).to(device, memory_format=torch.channels_last)
     if args.start and not args.checkpoint.exists():
-        _begin_with(denoiser, args.start)
+        pipe = StableDiffusionXLPipeline.from_pretrained(args.start, dtype=torch.float32)
+        for name, part in denoiser.named_children():
+            part.load_state_dict(getattr(pipe, name).state_dict())
     optimizer = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     ema = EMAModel(denoiser.parameters(), decay=0.9993, use_ema_warmup=True, power=0.75)
     seen = 0
@@ -224,17 +201,17 @@ def main() -> None:
 
     torch.manual_seed(seen * processes + accelerator.process_index)  # each process sees other crops
     learner = accelerator.prepare_model(denoiser)
-    schedule = Schedule(args.learning_rate, args.crops, args.cooldown)
-    noise = Noise.of_scheduler(device)
+    alphas = build_scheduler().alphas_cumprod.to(device)
+    alphas[-1] = 0.0  # Euler's scheduler keeps 2^-24 there, to divide by it
     started, saved, first, losses = time.monotonic(), time.monotonic(), seen, []
     while seen < args.crops:
         chosen = torch.randint(len(latents), (args.batch,))
         words = torch.where(torch.rand(args.batch, 1) < CAPTION_DROPOUT, no_caption, tokens[chosen])
+        rate = learning_rate(args.learning_rate, seen, args.crops, args.cooldown)
         for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(seen)
-        loss = noise.loss(
-            learner, latents[chosen].to(device).float(), words.to(device), _time_ids(args.batch, device)
-        )
+            group["lr"] = rate
+        clean, time_ids = latents[chosen].to(device).float(), _time_ids(args.batch, device)
+        loss = velocity_loss(learner, alphas, clean, words.to(device), time_ids)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
@@ -248,7 +225,7 @@ def main() -> None:
             speed = (seen - first) / (time.monotonic() - started)
             print(
                 f"{time.strftime('%H:%M:%S')} crops {seen}, loss {torch.stack(losses).mean().item():.4f}, "
-                f"learning rate {schedule.learning_rate(seen):.1e}, {speed:.1f} crops/s",
+                f"learning rate {rate:.1e}, {speed:.1f} crops/s",
                 flush=True,
             )
             losses.clear()
