@@ -24,10 +24,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from training import WORK
 from training.crops import HELD_OUT
@@ -50,16 +50,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 class Denoiser(nn.Module):
     """UNet and text encoders as one module: tokens in, predicted velocity out."""
 
-    def __init__(
-        self,
-        unet: UNet2DConditionModel,
-        text_encoder: CLIPTextModel,
-        text_encoder_2: CLIPTextModelWithProjection,
-    ) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
-        self.unet = unet
-        self.text_encoder = text_encoder
-        self.text_encoder_2 = text_encoder_2
+        self.unet = build_unet()
+        self.text_encoder, self.text_encoder_2 = build_text_encoders(
+            len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+        )
 
     def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, time_ids: Tensor) -> Tensor:
         """latents (n, 4, h, w), timesteps (n,), tokens (n, 77), time_ids (n, 6) → velocity like latents.
@@ -77,27 +73,9 @@ class Denoiser(nn.Module):
         ).sample
 
 
-def build_denoiser(tokenizer: CLIPTokenizer) -> Denoiser:
-    encoders = build_text_encoders(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    return Denoiser(build_unet(), *encoders)
-
-
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """(n, 77) token ids, padded as the pipeline pads them."""
     return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-
-
-@torch.no_grad()
-def encode_crops(crops: np.ndarray, vae: AutoencoderKL, accelerator: Accelerator) -> Tensor:
-    """(n, h, w, 3) uint8 → (n, 4, h/4, w/4) float16 latents, on the CPU."""
-    device = accelerator.device
-    vae = vae.to(device, memory_format=torch.channels_last)
-    parts = []
-    for start in range(0, len(crops), 64):
-        with accelerator.autocast():
-            latents = vae.encode(to_pixels(np.asarray(crops[start : start + 64]), device)).latent_dist.mode()
-        parts.append(latents.half().cpu())
-    return torch.cat(parts)
 
 
 def velocity_loss(
@@ -132,15 +110,23 @@ def _time_ids(n: int, device: torch.device) -> Tensor:
     return torch.cat([sides, torch.zeros_like(sides), sides], dim=1).to(device, torch.float32)
 
 
+@torch.no_grad()
 def _latents(data: Path, vae: Path, accelerator: Accelerator) -> Tensor:
-    """The latents of all crops but those held out, kept on disk under a name of the autoencoder's weights."""
+    """(n, 4, h/4, w/4) float16 latents of all crops but those held out, kept on disk under a name of the
+    autoencoder's weights."""
     weights = (vae / "diffusion_pytorch_model.safetensors").read_bytes()
     cache = data / f"latents-{hashlib.sha256(weights).hexdigest()[:8]}.pt"
     with accelerator.main_process_first():
         if not cache.exists():
             crops = np.load(data / "crops.npy", mmap_mode="r")[HELD_OUT:]
             model = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
-            torch.save(encode_crops(crops, model, accelerator), cache)
+            model.to(accelerator.device, memory_format=torch.channels_last)
+            parts = []
+            for start in range(0, len(crops), 64):
+                pixels = to_pixels(np.asarray(crops[start : start + 64]), accelerator.device)
+                with accelerator.autocast():
+                    parts.append(model.encode(pixels).latent_dist.mode().half().cpu())
+            torch.save(torch.cat(parts), cache)
     return torch.load(cache, mmap=True)
 
 
@@ -183,7 +169,7 @@ def main() -> None:
     no_caption = tokenize(tokenizer, [""])[0]
     latents = _latents(args.data, args.vae, accelerator)
 
-    denoiser = build_denoiser(tokenizer).to(device, memory_format=torch.channels_last)
+    denoiser = Denoiser(tokenizer).to(device, memory_format=torch.channels_last)
     if args.start and not args.checkpoint.exists():
         pipe = StableDiffusionXLPipeline.from_pretrained(args.start, dtype=torch.float32)
         for name, part in denoiser.named_children():

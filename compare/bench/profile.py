@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -91,6 +91,10 @@ class _Watch:
         self._open.append(part)
         self._mark()
 
+    def hooks_done(self, part: str) -> None:
+        self._open[-1] = part
+        self._mark()
+
     def end(self) -> None:
         self._open.pop()
         self._mark()
@@ -118,27 +122,16 @@ class _Watch:
 @contextmanager
 def _watched(unet: torch.nn.Module, device: torch.device) -> Iterator[_Watch]:
     watch = _Watch(device)
-    handles = []
 
     def around(module: torch.nn.Module, part: str, hooked: bool = False) -> None:
         """Time a module. `hooked`: the patch may have a hook on it, which is timed as a part of its own."""
-
-        def begin(*_: object) -> None:
-            watch.begin(HOOKS if hooked else part)
-
-        def hooks_done(*_: object) -> None:
-            watch.end()
-            watch.begin(part)
-
-        def end(*_: object) -> None:
-            watch.end()
-
-        handles.append(module.register_forward_pre_hook(begin, prepend=True))
+        first = HOOKS if hooked else part
+        hooks.enter_context(module.register_forward_pre_hook(lambda *_: watch.begin(first), prepend=True))
         if hooked:
-            handles.append(module.register_forward_pre_hook(hooks_done))
-        handles.append(module.register_forward_hook(end))
+            hooks.enter_context(module.register_forward_pre_hook(lambda *_: watch.hooks_done(part)))
+        hooks.enter_context(module.register_forward_hook(lambda *_: watch.end()))
 
-    try:
+    with ExitStack() as hooks:
         around(unet, REST, hooked=True)
         for site in self_attention(unet):
             level = f"level {site.level} self-attention"
@@ -156,6 +149,3 @@ def _watched(unet: torch.nn.Module, device: torch.device) -> Iterator[_Watch]:
         around(unet.conv_in, "convolutions")
         around(unet.conv_out, "convolutions")
         yield watch
-    finally:
-        for handle in handles:
-            handle.remove()

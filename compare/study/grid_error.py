@@ -60,8 +60,7 @@ def record_calls(loaded: LoadedPipeline, request: Request) -> list[Call]:
     def note(_: object, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         calls.append(Call(len(calls), arguments, dict(keywords)))
 
-    handle = loaded.pipe.unet.register_forward_pre_hook(note, with_kwargs=True)
-    try:
+    with loaded.pipe.unet.register_forward_pre_hook(note, with_kwargs=True):
         loaded.pipe(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
@@ -72,8 +71,6 @@ def record_calls(loaded: LoadedPipeline, request: Request) -> list[Call]:
             generator=torch.Generator("cpu").manual_seed(request.seed),
             output_type="latent",
         )
-    finally:
-        handle.remove()
     return [calls[at] for at in sorted({stop * request.steps // STOPS for stop in range(STOPS)})]
 
 
