@@ -15,9 +15,7 @@ from compare.errors import InvalidRequest
 from compare.methods import known_methods, method_of
 
 if TYPE_CHECKING:  # `--help` and typing errors need not wait for torch: commands import it when they run
-    from tqdm import tqdm
-
-    from compare.events import Event, MethodStarted
+    from compare.events import Event
     from compare.models.load import LoadedPipeline
     from compare.report import Comparison
 
@@ -113,6 +111,7 @@ def stopped_by_ctrl_c() -> Iterator[threading.Event]:
 def _run(options: argparse.Namespace) -> int:
     from compare.experiment.worker import run
     from compare.files import save_comparison
+    from compare.sheet import scores_of, times_of
 
     loaded = load_model(options)
     own = loaded.defaults
@@ -137,13 +136,16 @@ def _run(options: argparse.Namespace) -> int:
     if comparison is None:
         print("Stopped.", file=sys.stderr)
         return STOPPED
-    _print_table(comparison)
+    for result in comparison.results:
+        print(f"{result.label:<20} {times_of(result):<48} {scores_of(result)}".rstrip())
     print(f"Saved in {save_comparison(comparison, options.out)}/")
     return 0
 
 
 def _show(events: Iterator[Event]) -> Comparison | None:
     """One progress bar per run of a method. The comparison, or None if it was stopped."""
+    from tqdm import tqdm
+
     from compare.events import Finished, MethodDone, MethodStarted, Started, StepDone
 
     bar: tqdm | None = None
@@ -151,11 +153,13 @@ def _show(events: Iterator[Event]) -> Comparison | None:
     try:
         for event in events:
             match event:
-                case Started(notes=notes):
-                    shown = notes
+                case Started(notes=shown):
                     print_notes(shown)
                 case MethodStarted():
-                    bar = _bar(event)
+                    name = method_of(event.method).label
+                    if event.repeats > 1:
+                        name += f" ({event.repeat} of {event.repeats})"
+                    bar = tqdm(total=event.steps, desc=f"{name:<20}", unit="step")
                 case StepDone():
                     bar.total = event.steps
                     bar.update(event.step - bar.n)
@@ -169,19 +173,3 @@ def _show(events: Iterator[Event]) -> Comparison | None:
         if bar is not None:
             bar.close()
     return None
-
-
-def _bar(started: MethodStarted) -> tqdm:
-    from tqdm import tqdm
-
-    name = method_of(started.method).label
-    if started.repeats > 1:
-        name += f" ({started.repeat} of {started.repeats})"
-    return tqdm(total=started.steps, desc=f"{name:<20}", unit="step")
-
-
-def _print_table(comparison: Comparison) -> None:
-    from compare.sheet import scores_of, times_of
-
-    for result in comparison.results:
-        print(f"{result.label:<20} {times_of(result):<48} {scores_of(result)}".rstrip())

@@ -6,16 +6,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, computed_field
 from scipy import stats
 
 RESAMPLES = 10_000
 
 
-class Proportion(BaseModel):
+class Proportion(BaseModel, frozen=True):
     """A proportion with its 95 % Wilson interval."""
-
-    model_config = ConfigDict(frozen=True)
 
     hits: int
     of: int

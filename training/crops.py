@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from training import WORK
-from training.artwork import BACKGROUNDS, THINGS, Thing, fetch_icons, render
+from training.artwork import BACKGROUNDS, THINGS, fetch_icons, render
 from training.prompts import EXAMPLES
 from training.scenes import caption, choose_things, draw_stickers, with_unknown_words
 
@@ -49,11 +48,10 @@ def render_crops(things: int, count: int, side: int, seed: int, folder: Path) ->
     )
     captions: list[str] = []
     starts = range(0, count, CHUNK)
+    seeds = [seed + start for start in starts]
     sizes = [min(CHUNK, count - start) for start in starts]
     with ProcessPoolExecutor() as pool:
-        seeds = [seed + start for start in starts]
-        draw = partial(_draw_chunk, pictures, side)
-        parts = pool.map(draw, seeds, sizes)
+        parts = pool.map(partial(_draw_chunk, pictures, side), seeds, sizes)
         for start, (part, words) in zip(starts, parts, strict=True):
             crops[start : start + len(part)] = part
             captions += words
@@ -71,24 +69,20 @@ def write_vocabulary(things: int, path: Path) -> None:
         for thing in THINGS[:things]
         for word in caption(rng, [thing], rng.choice(BACKGROUNDS)).replace(",", " ").split()
     }
+    names = {phrase: thing.name for thing in THINGS[:things] for pair in thing.names for phrase in pair}
+    names |= {phrase: background.name for background in BACKGROUNDS for phrase in background.names}
     path.write_text(
         json.dumps(
             {
                 "objects": [thing.name for thing in THINGS[:things]],
                 "backgrounds": [background.name for background in BACKGROUNDS],
                 "words": sorted(words | {"and"}),
-                "names": _names(THINGS[:things]),
+                "names": names,
                 "examples": EXAMPLES,
             },
             indent=1,
         )
     )
-
-
-def _names(things: Sequence[Thing]) -> dict[str, str]:
-    """From every phrase for a thing or a background to its usual name."""
-    of_things = {phrase: thing.name for thing in things for pair in thing.names for phrase in pair}
-    return of_things | {phrase: colour.name for colour in BACKGROUNDS for phrase in colour.names}
 
 
 def main() -> None:

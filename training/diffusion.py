@@ -18,17 +18,16 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from training import WORK
 from training.crops import HELD_OUT
@@ -43,6 +42,7 @@ from training.vae import start_accelerator, to_pixels
 
 CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 SNR_CAP = 5.0
+WARM_UP = 8000  # crops
 CONDITION_SIDES = torch.arange(128, 2049, 64)  # px; a sheet looks the same at every size
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
@@ -50,16 +50,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 class Denoiser(nn.Module):
     """UNet and text encoders as one module: tokens in, predicted velocity out."""
 
-    def __init__(
-        self,
-        unet: UNet2DConditionModel,
-        text_encoder: CLIPTextModel,
-        text_encoder_2: CLIPTextModelWithProjection,
-    ) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
-        self.unet = unet
-        self.text_encoder = text_encoder
-        self.text_encoder_2 = text_encoder_2
+        self.unet = build_unet()
+        self.text_encoder, self.text_encoder_2 = build_text_encoders(
+            len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+        )
 
     def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, time_ids: Tensor) -> Tensor:
         """latents (n, 4, h, w), timesteps (n,), tokens (n, 77), time_ids (n, 6) → velocity like latents.
@@ -77,71 +73,35 @@ class Denoiser(nn.Module):
         ).sample
 
 
-def build_denoiser(tokenizer: CLIPTokenizer) -> Denoiser:
-    encoders = build_text_encoders(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    return Denoiser(build_unet(), *encoders)
-
-
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """(n, 77) token ids, padded as the pipeline pads them."""
     return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
-@torch.no_grad()
-def encode_crops(crops: np.ndarray, vae: AutoencoderKL, accelerator: Accelerator) -> Tensor:
-    """(n, h, w, 3) uint8 → (n, 4, h/4, w/4) float16 latents, on the CPU."""
-    device = accelerator.device
-    vae = vae.to(device, memory_format=torch.channels_last)
-    parts = []
-    for start in range(0, len(crops), 64):
-        with accelerator.autocast():
-            latents = vae.encode(to_pixels(np.asarray(crops[start : start + 64]), device)).latent_dist.mode()
-        parts.append(latents.half().cpu())
-    return torch.cat(parts)
+def velocity_loss(
+    denoiser: nn.Module, alphas: Tensor, latents: Tensor, tokens: Tensor, time_ids: Tensor
+) -> Tensor:
+    """Squared error of the velocity (arXiv 2202.00512, appendix D), with the weight min(SNR, cap) + 1 over
+    SNR + 1 (arXiv 2303.09556). ``alphas`` is alpha_bar for each timestep."""
+    device = latents.device
+    # Stratified: one timestep from each of n equal parts of the range.
+    n = len(latents)
+    t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * TRAIN_TIMESTEPS).long()
+    alpha = alphas[t].view(-1, 1, 1, 1)
+    signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
+    noise = torch.randn_like(latents)
+    velocity = signal * noise - sigma * latents
+    predicted = denoiser(signal * latents + sigma * noise, t, tokens, time_ids)
+    snr = (signal / sigma).square().flatten()
+    weight = (snr.clamp(max=SNR_CAP) + 1) / (snr + 1)
+    error = F.mse_loss(predicted, velocity, reduction="none").mean((1, 2, 3))
+    return (weight * error).mean()
 
 
-@dataclass(frozen=True)
-class Noise:
-    """The shipped scheduler's noise, and its v-prediction target (arXiv 2202.00512, appendix D)."""
-
-    signal: Tensor  # sqrt(alpha_bar) for each timestep
-    sigma: Tensor  # sqrt(1 - alpha_bar)
-
-    @classmethod
-    def of_scheduler(cls, device: torch.device) -> Noise:
-        alphas = build_scheduler().alphas_cumprod.to(device)
-        # The last is zero; Euler's scheduler keeps 2^-24 there, to divide by it.
-        alphas = torch.where(torch.arange(len(alphas), device=device) == len(alphas) - 1, 0.0, alphas)
-        return cls(alphas.sqrt(), (1 - alphas).sqrt())
-
-    def loss(self, denoiser: nn.Module, latents: Tensor, tokens: Tensor, time_ids: Tensor) -> Tensor:
-        """Squared error of the velocity with the weight min(SNR, cap) + 1 over SNR + 1 (arXiv 2303.09556)."""
-        device = latents.device
-        # Stratified: one timestep from each of n equal parts of the range.
-        n = len(latents)
-        t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * TRAIN_TIMESTEPS).long()
-        signal, sigma = (values[t].view(-1, 1, 1, 1) for values in (self.signal, self.sigma))
-        noise = torch.randn_like(latents)
-        velocity = signal * noise - sigma * latents
-        predicted = denoiser(signal * latents + sigma * noise, t, tokens, time_ids)
-        snr = (signal / sigma).square().flatten()
-        weight = (snr.clamp(max=SNR_CAP) + 1) / (snr + 1)
-        error = F.mse_loss(predicted, velocity, reduction="none").mean((1, 2, 3))
-        return (weight * error).mean()
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Warm-up, a constant learning rate, and a linear fall to zero over the last ``cooldown`` of the run."""
-
-    peak: float
-    crops: int
-    cooldown: float
-    warmup: int = 8000
-
-    def learning_rate(self, seen: int) -> float:
-        left = (self.crops - seen) / max(1.0, self.cooldown * self.crops)
-        return self.peak * max(0.0, min(1.0, seen / self.warmup, left if self.cooldown else 1.0))
+def learning_rate(peak: float, seen: int, crops: int, cooldown: float) -> float:
+    """Warm-up, ``peak``, and a linear fall to zero over the last ``cooldown`` of the run."""
+    left = (crops - seen) / max(1.0, cooldown * crops)
+    return peak * max(0.0, min(1.0, seen / WARM_UP, left if cooldown else 1.0))
 
 
 def _time_ids(n: int, device: torch.device) -> Tensor:
@@ -150,22 +110,23 @@ def _time_ids(n: int, device: torch.device) -> Tensor:
     return torch.cat([sides, torch.zeros_like(sides), sides], dim=1).to(device, torch.float32)
 
 
-def _begin_with(denoiser: Denoiser, folder: Path) -> None:
-    """Load the weights of a pipeline of the same shape; the optimizer's averages start over."""
-    pipe = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
-    for name, part in denoiser.named_children():
-        part.load_state_dict(getattr(pipe, name).state_dict())
-
-
+@torch.no_grad()
 def _latents(data: Path, vae: Path, accelerator: Accelerator) -> Tensor:
-    """The latents of all crops but those held out, kept on disk under a name of the autoencoder's weights."""
+    """(n, 4, h/4, w/4) float16 latents of all crops but those held out, kept on disk under a name of the
+    autoencoder's weights."""
     weights = (vae / "diffusion_pytorch_model.safetensors").read_bytes()
     cache = data / f"latents-{hashlib.sha256(weights).hexdigest()[:8]}.pt"
     with accelerator.main_process_first():
         if not cache.exists():
             crops = np.load(data / "crops.npy", mmap_mode="r")[HELD_OUT:]
             model = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
-            torch.save(encode_crops(crops, model, accelerator), cache)
+            model.to(accelerator.device, memory_format=torch.channels_last)
+            parts = []
+            for start in range(0, len(crops), 64):
+                pixels = to_pixels(np.asarray(crops[start : start + 64]), accelerator.device)
+                with accelerator.autocast():
+                    parts.append(model.encode(pixels).latent_dist.mode().half().cpu())
+            torch.save(torch.cat(parts), cache)
     return torch.load(cache, mmap=True)
 
 
@@ -208,9 +169,11 @@ def main() -> None:
     no_caption = tokenize(tokenizer, [""])[0]
     latents = _latents(args.data, args.vae, accelerator)
 
-    denoiser = build_denoiser(tokenizer).to(device, memory_format=torch.channels_last)
+    denoiser = Denoiser(tokenizer).to(device, memory_format=torch.channels_last)
     if args.start and not args.checkpoint.exists():
-        _begin_with(denoiser, args.start)
+        pipe = StableDiffusionXLPipeline.from_pretrained(args.start, dtype=torch.float32)
+        for name, part in denoiser.named_children():
+            part.load_state_dict(getattr(pipe, name).state_dict())
     optimizer = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     ema = EMAModel(denoiser.parameters(), decay=0.9993, use_ema_warmup=True, power=0.75)
     seen = 0
@@ -224,17 +187,17 @@ def main() -> None:
 
     torch.manual_seed(seen * processes + accelerator.process_index)  # each process sees other crops
     learner = accelerator.prepare_model(denoiser)
-    schedule = Schedule(args.learning_rate, args.crops, args.cooldown)
-    noise = Noise.of_scheduler(device)
+    alphas = build_scheduler().alphas_cumprod.to(device)
+    alphas[-1] = 0.0  # Euler's scheduler keeps 2^-24 there, to divide by it
     started, saved, first, losses = time.monotonic(), time.monotonic(), seen, []
     while seen < args.crops:
         chosen = torch.randint(len(latents), (args.batch,))
         words = torch.where(torch.rand(args.batch, 1) < CAPTION_DROPOUT, no_caption, tokens[chosen])
+        rate = learning_rate(args.learning_rate, seen, args.crops, args.cooldown)
         for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(seen)
-        loss = noise.loss(
-            learner, latents[chosen].to(device).float(), words.to(device), _time_ids(args.batch, device)
-        )
+            group["lr"] = rate
+        clean, time_ids = latents[chosen].to(device).float(), _time_ids(args.batch, device)
+        loss = velocity_loss(learner, alphas, clean, words.to(device), time_ids)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
@@ -248,7 +211,7 @@ def main() -> None:
             speed = (seen - first) / (time.monotonic() - started)
             print(
                 f"{time.strftime('%H:%M:%S')} crops {seen}, loss {torch.stack(losses).mean().item():.4f}, "
-                f"learning rate {schedule.learning_rate(seen):.1e}, {speed:.1f} crops/s",
+                f"learning rate {rate:.1e}, {speed:.1f} crops/s",
                 flush=True,
             )
             losses.clear()

@@ -16,7 +16,7 @@ from diffusers.training_utils import EMAModel
 
 from compare.models.source import BUNDLED
 from training import WORK
-from training.diffusion import build_denoiser
+from training.diffusion import Denoiser
 from training.model import build_scheduler, build_tokenizer
 
 LARGEST_FILE = "8MB"  # Spaces refuse plain git files of 10 MB
@@ -25,7 +25,7 @@ LARGEST_FILE = "8MB"  # Spaces refuse plain git files of 10 MB
 def assemble(checkpoint: Path, vae: Path) -> StableDiffusionXLPipeline:
     """The pipeline with the averaged weights, in float32 on the CPU."""
     tokenizer = build_tokenizer()
-    denoiser = build_denoiser(tokenizer)
+    denoiser = Denoiser(tokenizer)
     state = torch.load(checkpoint, map_location="cpu")
     ema = EMAModel(denoiser.parameters())
     ema.load_state_dict(state["ema"])

@@ -166,13 +166,12 @@ def main() -> None:
     args = parser.parse_args()
     plan = {"cpu": on_a_cpu, "gpu": on_a_gpu}[args.plan]
     stages = plan(Places(args.work, args.out, args.scale))
-    make(stages, args.work, lambda stage: _run(stage, parser))
 
+    def run(stage: Stage) -> None:
+        if subprocess.run([sys.executable, "-m", stage.module, *stage.options]).returncode:
+            parser.exit(1, f"Stopped at: {stage}\nThe same command continues from there.\n")
 
-def _run(stage: Stage, parser: argparse.ArgumentParser) -> None:
-    done = subprocess.run([sys.executable, "-m", stage.module, *stage.options])
-    if done.returncode:
-        parser.exit(1, f"Stopped at: {stage}\nThe same command continues from there.\n")
+    make(stages, args.work, run)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ from statistics import median
 
 import numpy as np
 import torch
-from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from compare.errors import InvalidRequest
-from compare.experiment.clock import timed_loop
+from compare.experiment.denoising import Denoiser, Sample
 from compare.methods import BASELINE, known_methods, method_of
 from compare.models.load import LoadedPipeline, load_pipeline
 from compare.models.source import BUNDLED, BUNDLED_DEFAULTS
@@ -37,11 +36,7 @@ METHODS = tuple(method.id for method in known_methods() if not method.needs)
 VAE_SCENES, VAE_SIDE = 16, 256
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Settings(_Record):
+class Settings(BaseModel, frozen=True):
     """Everything that the pictures depend on, except size and prompt. A folder has one of these only."""
 
     model: str
@@ -62,7 +57,7 @@ class Settings(_Record):
         return label if self.factor is None else f"{label}, factor {self.factor}"
 
 
-class Row(_Record):
+class Row(BaseModel, frozen=True):
     """One picture: the prompt, and what the classifier saw."""
 
     size: int
@@ -91,7 +86,7 @@ class Row(_Record):
         return not set(self.seen) <= set(self.objects)
 
 
-class SizeScore(_Record):
+class SizeScore(BaseModel, frozen=True):
     """How well pictures of one size follow their prompts."""
 
     size: int
@@ -106,7 +101,7 @@ class SizeScore(_Record):
     """The median over the pictures."""
 
 
-class Score(_Record):
+class Score(BaseModel, frozen=True):
     settings: Settings
     megabytes: float
     """The model's folder, in 10^6 bytes."""
@@ -126,8 +121,8 @@ def draw_rows(
     for size, prompt in asked:
         if folder.holds([_key(size, prompt)]):
             continue
-        picture, seconds = _draw(loaded, settings, size, prompt)
-        reading = classifier.read(picture)
+        sample = _draw(loaded, settings, size, prompt)
+        reading = classifier.read(sample.image)
         row = Row(
             size=size,
             prompt=prompt.text,
@@ -136,7 +131,7 @@ def draw_rows(
             background=prompt.background,
             seen=reading.seen,
             background_seen=reading.background,
-            seconds=seconds,
+            seconds=sample.denoising,
         )
         folder.append([row])
         yield row
@@ -146,7 +141,8 @@ def _key(size: int, prompt: Prompt) -> Hashable:
     return size, prompt.text, prompt.seed
 
 
-def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt) -> tuple[Image.Image, float]:
+@torch.no_grad()
+def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt) -> Sample:
     request = loaded.request(
         prompt.text,
         width=size,
@@ -157,19 +153,9 @@ def _draw(loaded: LoadedPipeline, settings: Settings, size: int, prompt: Prompt)
         factor=settings.factor or 1,
         methods=(settings.method,),
     )
-    with (
-        method_of(settings.method).on(loaded.pipe, request),
-        timed_loop(loaded.pipe, loaded.device) as clock,
-    ):
-        picture = loaded.pipe(
-            request.prompt,
-            height=request.height,
-            width=request.width,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator("cpu").manual_seed(request.seed),
-        ).images[0]
-    return picture, clock.seconds
+    with method_of(settings.method).on(loaded.pipe, request):
+        denoiser = Denoiser(loaded, request, check_stopped=lambda: None)
+        return denoiser.denoise(settings.steps, on_step=lambda *_: None, previews=False)
 
 
 def summarise(rows: Sequence[Row], steps: int) -> tuple[SizeScore, ...]:
@@ -208,10 +194,6 @@ def table(scores: Sequence[Score]) -> str:
         for label, at in sorted(rows, key=lambda row: row[1].size)
     ]
     return "\n".join(lines)
-
-
-def _megabytes(folder: Path) -> float:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
 def main() -> None:
@@ -280,7 +262,7 @@ def main() -> None:
     sheets = draw_sheets(len(objects), VAE_SCENES, VAE_SIDE, HELD_OUT_SEED)
     score = Score(
         settings=settings,
-        megabytes=_megabytes(args.model),
+        megabytes=sum(file.stat().st_size for file in args.model.rglob("*") if file.is_file()) / 1e6,
         vae_psnr=score_vae(loaded.pipe.vae, np.stack([sheet.pixels for sheet in sheets]), loaded.device),
         sizes=summarise([row for row in folder.rows if row.key in wanted], settings.steps),
     )

@@ -5,6 +5,7 @@ Nothing is encoded or decoded, so that a pipeline needs no more than a UNet and 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -68,13 +69,9 @@ class DenoisingLoop:
             call = args, kwargs
             raise _FirstCall  # before the UNet needs memory
 
-        handle = self._loaded.pipe.unet.register_forward_pre_hook(keep, prepend=True, with_kwargs=True)
-        try:
+        unet = self._loaded.pipe.unet
+        with unet.register_forward_pre_hook(keep, prepend=True, with_kwargs=True), suppress(_FirstCall):
             self.run()
-        except _FirstCall:
-            pass
-        finally:
-            handle.remove()
         return call
 
 

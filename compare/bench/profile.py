@@ -7,10 +7,13 @@ events in the stream, so the device never waits for them; what they add is in th
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import torch
 from diffusers.models.downsampling import Downsample2D
@@ -45,7 +48,7 @@ def breakdown(
                 _watched(find_unet(pipe), loaded.device) as watch,
             ):
                 loop.step()
-                watch.laps.clear()
+                watch.marks.clear()
                 loop.step()
             of_rounds.append(watch.seconds())
     return {
@@ -76,78 +79,59 @@ def breakdown_table(parts: dict[Variant, dict[str, float]], method: Variant) -> 
 
 
 @dataclass
-class _Lap:
-    part: str
-    inside: int | None
-    """The number of the lap that this one is a part of."""
-    start: object
-    end: object = None
-
-
-@dataclass
 class _Watch:
     """A stopwatch for nested parts."""
 
     device: torch.device
-    laps: list[_Lap] = field(default_factory=list)
-    _open: list[int] = field(default_factory=list)
+    marks: list[tuple[str, Any]] = field(default_factory=list)
+    """The innermost part that runs from here to the next mark, and the time."""
+    _open: list[str] = field(default_factory=lambda: [REST])
 
     def begin(self, part: str) -> None:
-        self.laps.append(_Lap(part, self._open[-1] if self._open else None, self._mark()))
-        self._open.append(len(self.laps) - 1)
+        self._open.append(part)
+        self._mark()
+
+    def hooks_done(self, part: str) -> None:
+        self._open[-1] = part
+        self._mark()
 
     def end(self) -> None:
-        self.laps[self._open.pop()].end = self._mark()
+        self._open.pop()
+        self._mark()
 
     def seconds(self) -> dict[str, float]:
         """By part, without the parts inside it."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
-        total: dict[str, float] = {}
-        for lap in self.laps:
-            took = self._between(lap.start, lap.end)
-            total[lap.part] = total.get(lap.part, 0.0) + took
-            if lap.inside is not None:
-                total[self.laps[lap.inside].part] -= took
+        total: dict[str, float] = defaultdict(float)
+        for (part, start), (_, end) in pairwise(self.marks):
+            total[part] += start.elapsed_time(end) / 1000 if self.device.type == "cuda" else end - start
         return total
 
-    def _mark(self) -> object:
+    def _mark(self) -> None:
         if self.device.type == "cuda":
-            mark = torch.cuda.Event(enable_timing=True)
-            mark.record()
-            return mark
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize(self.device)
-        return time.perf_counter()
-
-    def _between(self, start: object, end: object) -> float:
-        return start.elapsed_time(end) / 1000 if self.device.type == "cuda" else end - start
+            now = torch.cuda.Event(enable_timing=True)
+            now.record()
+        else:
+            if self.device.type != "cpu":
+                torch.accelerator.synchronize(self.device)
+            now = time.perf_counter()
+        self.marks.append((self._open[-1], now))
 
 
 @contextmanager
 def _watched(unet: torch.nn.Module, device: torch.device) -> Iterator[_Watch]:
     watch = _Watch(device)
-    handles = []
 
     def around(module: torch.nn.Module, part: str, hooked: bool = False) -> None:
         """Time a module. `hooked`: the patch may have a hook on it, which is timed as a part of its own."""
-
-        def begin(*_: object) -> None:
-            watch.begin(HOOKS if hooked else part)
-
-        def hooks_done(*_: object) -> None:
-            watch.end()
-            watch.begin(part)
-
-        def end(*_: object) -> None:
-            watch.end()
-
-        handles.append(module.register_forward_pre_hook(begin, prepend=True))
+        first = HOOKS if hooked else part
+        hooks.enter_context(module.register_forward_pre_hook(lambda *_: watch.begin(first), prepend=True))
         if hooked:
-            handles.append(module.register_forward_pre_hook(hooks_done))
-        handles.append(module.register_forward_hook(end))
+            hooks.enter_context(module.register_forward_pre_hook(lambda *_: watch.hooks_done(part)))
+        hooks.enter_context(module.register_forward_hook(lambda *_: watch.end()))
 
-    try:
+    with ExitStack() as hooks:
         around(unet, REST, hooked=True)
         for site in self_attention(unet):
             level = f"level {site.level} self-attention"
@@ -165,6 +149,3 @@ def _watched(unet: torch.nn.Module, device: torch.device) -> Iterator[_Watch]:
         around(unet.conv_in, "convolutions")
         around(unet.conv_out, "convolutions")
         yield watch
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -84,21 +84,6 @@ class UpperBound(Method):
         return replaced_attention(pipe, patch, lambda site: processor)
 
 
-def upper_bound(method: Method) -> UpperBound | None:
-    """What the method is measured against, named after the first method of its kind; an upper bound's is
-    itself. None for Baseline, and for a method whose work nobody has counted."""
-    if method.patch is None or isinstance(method, UpperBound):
-        return method if isinstance(method, UpperBound) else None
-    first = next(other for other in bench_methods() if other.patch and _kind(other) == _kind(method))
-    return UpperBound(
-        id=f"{first.id}-limit",
-        label=f"Upper bound of {first.label}",
-        description=f"the model without all that {first.label} could remove",
-        colour=first.colour,
-        patch=first.patch,
-    )
-
-
 def _kind(method: Method) -> tuple[type, tuple[int, ...]]:
     patch = method.patch(Setting(width=0, height=0))
     return type(patch), tuple(level for level in range(patch.levels) if patch.patches(level))
@@ -119,13 +104,27 @@ class Variant:
     def of(cls, id: str, factor: int | None) -> Variant:
         """The variant of a row. Raises `InvalidRequest` if there is no method or upper bound of this id."""
         methods = (BASELINE, *bench_methods())
-        bounds = dict.fromkeys(bound for bound in map(upper_bound, methods) if bound)
-        return cls(method_of(id, (*methods, *bounds)), factor)
+        bounds = dict.fromkeys(cls(method).upper_bound for method in methods)
+        return cls(method_of(id, (*methods, *(bound.method for bound in bounds if bound))), factor)
 
     @property
     def upper_bound(self) -> Variant | None:
-        bound = upper_bound(self.method)
-        return Variant(bound) if bound else None
+        """What the method is measured against, named after the first method of its kind; an upper bound's is
+        itself. None for Baseline, and for a method whose work nobody has counted."""
+        if isinstance(self.method, UpperBound):
+            return Variant(self.method)
+        if self.method.patch is None:
+            return None
+        kind = _kind(self.method)
+        first = next(other for other in bench_methods() if other.patch and _kind(other) == kind)
+        bound = UpperBound(
+            id=f"{first.id}-limit",
+            label=f"Upper bound of {first.label}",
+            description=f"the model without all that {first.label} could remove",
+            colour=first.colour,
+            patch=first.patch,
+        )
+        return Variant(bound)
 
     def setting(self, width: int, height: int) -> Setting:
         """At a size in pixels. An upper bound does not depend on the factor."""

@@ -236,26 +236,17 @@ def _from_pretrained(
     kind: type[DiffusionPipeline], source: Source, options: Mapping[str, Any]
 ) -> tuple[DiffusionPipeline, Source]:
     """Many models have weights under their plain names only, or only as the variant "fp16"."""
-
-    def load(variant: str | None) -> tuple[DiffusionPipeline, Source]:
-        pipe = kind.from_pretrained(source.place, revision=source.revision, variant=variant, **options)
-        return pipe, replace(source, variant=variant)
-
-    if source.variant:
-        return load(source.variant)
-    half = options["dtype"] == torch.float16
-    try:
-        return load("fp16" if half else None)
-    except (OSError, ValueError) as error:
-        if is_hub_error(error):
-            raise
-        first = error
-    try:
-        return load(None if half else "fp16")
-    except (OSError, ValueError) as error:
-        if half or is_hub_error(error):
-            raise
-    raise first  # the error about the plain name is the clearer one
+    variants = ["fp16", None] if options["dtype"] == torch.float16 else [None, "fp16"]
+    errors: dict[str | None, Exception] = {}
+    for variant in [source.variant] if source.variant else variants:
+        try:
+            pipe = kind.from_pretrained(source.place, revision=source.revision, variant=variant, **options)
+            return pipe, replace(source, variant=variant)
+        except (OSError, ValueError) as error:  # noqa: PERF203
+            if is_hub_error(error):
+                raise
+            errors[variant] = error
+    raise errors[source.variant]  # by default the one about the plain name, which is the clearer one
 
 
 @contextmanager

@@ -24,8 +24,6 @@ from compare.models.load import LoadedPipeline, loaded_pipeline
 from compare.models.placement import moving_to, placement
 from compare.models.source import Source, bundled_folder
 
-ARCHITECTURES = ("sdxl", "sd15", "mini")
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -37,38 +35,43 @@ class Architecture:
     vae_scale_factor: int = 8
 
 
-SDXL = Architecture(
-    "SDXL base 1.0",
-    {
-        "sample_size": 128,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "block_out_channels": (320, 640, 1280),
-        "transformer_layers_per_block": (1, 2, 10),
-        "attention_head_dim": (5, 10, 20),  # diffusers' name for the number of heads
-        "cross_attention_dim": 2048,
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    },
-)
-SD15 = Architecture(
-    "Stable Diffusion 1.5", {"sample_size": 64, "attention_head_dim": 8, "cross_attention_dim": 768}
-)
+PUBLISHED = {
+    "sdxl": Architecture(
+        "SDXL base 1.0",
+        {
+            "sample_size": 128,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            "block_out_channels": (320, 640, 1280),
+            "transformer_layers_per_block": (1, 2, 10),
+            "attention_head_dim": (5, 10, 20),  # diffusers' name for the number of heads
+            "cross_attention_dim": 2048,
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": 2816,
+        },
+    ),
+    "sd15": Architecture(
+        "Stable Diffusion 1.5", {"sample_size": 64, "attention_head_dim": 8, "cross_attention_dim": 768}
+    ),
+}
 
 
 def architecture(id: str) -> Architecture:
-    """One of `ARCHITECTURES`; "mini" is read from the folder of the bundled model.
+    """One of `PUBLISHED`, or "mini", which is read from the folder of the bundled model.
 
     Raises:
         ModelNotLoaded: there is no such architecture, or the bundled model is missing.
     """
     if id == "mini":
-        return _mini()
-    if id not in ARCHITECTURES:
-        raise ModelNotLoaded(f"Architectures are {', '.join(ARCHITECTURES)}; {id!r} is not one of them.")
-    return {"sdxl": SDXL, "sd15": SD15}[id]
+        folder = bundled_folder("unet/config.json", "vae/config.json")
+        unet = UNet2DConditionModel.load_config(folder / "unet")
+        vae = AutoencoderKL.load_config(folder / "vae")
+        return Architecture("mini-sdxl", unet, vae_scale_factor=2 ** (len(vae["block_out_channels"]) - 1))
+    if id not in PUBLISHED:
+        raise ModelNotLoaded(f"Architectures are {', '.join(PUBLISHED)}, mini; {id!r} is not one of them.")
+    return PUBLISHED[id]
 
 
 def empty_unet(shape: Architecture) -> UNet2DConditionModel:
@@ -102,13 +105,6 @@ def random_pipeline(
     if attention == "xformers":
         pipe.enable_xformers_memory_efficient_attention()
     return loaded_pipeline(pipe, Source("random weights", f"{shape.name}, random weights"), attention)
-
-
-def _mini() -> Architecture:
-    folder = bundled_folder("unet/config.json", "vae/config.json")
-    unet = UNet2DConditionModel.load_config(folder / "unet")
-    vae = AutoencoderKL.load_config(folder / "vae")
-    return Architecture("mini-sdxl", unet, vae_scale_factor=2 ** (len(vae["block_out_channels"]) - 1))
 
 
 @torch.no_grad()

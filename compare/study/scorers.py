@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from compare.models.load import LoadedPipeline
@@ -24,10 +24,8 @@ BACKBONE = "alexnet-owt-7be5be79.pth"
 FETCH = "python -c \"from torchvision.models import alexnet; alexnet(weights='DEFAULT')\""
 
 
-class NetworkScores(BaseModel):
+class NetworkScores(BaseModel, frozen=True):
     """Of one picture. None if it was not scored."""
-
-    model_config = ConfigDict(frozen=True)
 
     asked: int | None = None
     """How many objects and backgrounds the prompt names that the model knows."""
@@ -66,10 +64,6 @@ class Scorers:
         except NoLpips as error:
             missing.append(str(error))
         return cls(loaded.vocabulary, classifier, classifier_id, lpips, tuple(missing))
-
-    @property
-    def lpips_id(self) -> str | None:
-        return None if self.lpips is None else BACKBONE
 
     @torch.no_grad()
     def score(self, prompt: str, picture: Image.Image, baseline: Image.Image) -> NetworkScores:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from compare.errors import InvalidRequest, OutOfMemory
 from compare.events import Finished, Stopped
@@ -40,13 +40,11 @@ class StudyRequest(Request):
         return studied_methods()
 
 
-class Sweep(BaseModel):
+class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
     """What a sweep's TOML file holds: all combinations of its lists are run.
 
     What is left out is the model's own. Baseline runs in every comparison, whether it is named or not.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     prompts: list[str]
     methods: list[str]

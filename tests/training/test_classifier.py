@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image, ImageFilter
 from compare.study.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
 from training.classifier import HELD_OUT_SEED, WEIGHTS, check_classifier
-from training.labelled import Sheet, draw_sheets, unknown_things
+from training.labelled import draw_sheets, unknown_things
 
 
 def test_it_is_small() -> None:
@@ -41,7 +42,8 @@ def test_it_reads_sheets_it_has_never_seen(classifier, side, count, least) -> No
 @pytest.mark.usefixtures("artwork")
 def test_it_reads_soft_pictures(classifier) -> None:
     sheets = draw_sheets(len(classifier.objects), 30, 192, HELD_OUT_SEED + 2)
-    soft = [_blurred(sheet, radius=3) for sheet in sheets]
+    blur = ImageFilter.GaussianBlur(3)
+    soft = [replace(s, pixels=np.asarray(Image.fromarray(s.pixels).filter(blur))) for s in sheets]
     assert check_classifier(classifier, soft).all_right >= 29
 
 
@@ -58,8 +60,3 @@ def test_saved_and_loaded_it_reads_the_same(classifier, tmp_path) -> None:
     again = load_classifier(tmp_path / "again.safetensors")
     assert isinstance(again, Classifier)
     assert again.read(noise) == classifier.read(noise)
-
-
-def _blurred(sheet: Sheet, radius: float) -> Sheet:
-    picture = Image.fromarray(sheet.pixels).filter(ImageFilter.GaussianBlur(radius))
-    return Sheet(np.asarray(picture), sheet.stickers, sheet.background)

@@ -8,13 +8,7 @@ from PIL import Image, ImageDraw
 
 from training.artwork import BACKGROUNDS, THINGS
 from training.labelled import Sheet
-from training.scenes import (
-    Sticker,
-    caption,
-    choose_things,
-    draw_stickers,
-    with_unknown_words,
-)
+from training.scenes import Sticker, caption, choose_things, draw_stickers, with_unknown_words
 
 WHITE = BACKGROUNDS[0]
 
@@ -85,9 +79,8 @@ def test_unknown_words_are_added_to_some_captions_and_take_nothing_away() -> Non
         assert len(words) in (6, 7)
 
 
-def test_kinds_take_turns_by_row() -> None:
-    pictures = [Image.new("RGBA", (192, 192), colour) for colour in ("red", "blue")]
-    _, stickers = draw_stickers(random.Random(1), pictures, BACKGROUNDS[0], 400, 400)
+def test_kinds_take_turns_by_row(pictures) -> None:
+    _, stickers = draw_stickers(random.Random(1), pictures[:2], WHITE, 400, 400)
     rows: dict[int, set[int]] = {}
     for sticker in stickers:
         middle = (sticker.box[1] + sticker.box[3]) / 2

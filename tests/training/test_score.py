@@ -59,16 +59,8 @@ def test_a_killed_run_goes_on_without_doubling_a_row(loaded, classifier, asked, 
 
 def test_a_prompt_is_followed_when_every_object_is_found() -> None:
     def row(objects: tuple[str, ...], seen: tuple[str, ...], background_seen: str, seconds: float) -> Row:
-        return Row(
-            size=256,
-            prompt="…",
-            seed=0,
-            objects=objects,
-            background="mint",
-            seen=seen,
-            background_seen=background_seen,
-            seconds=seconds,
-        )
+        asked = {"size": 256, "prompt": "…", "seed": 0, "objects": objects, "background": "mint"}
+        return Row(**asked, seen=seen, background_seen=background_seen, seconds=seconds)
 
     rows = [
         row(("fox",), ("fox",), "mint", 1.0),
