@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import subprocess
@@ -53,6 +54,14 @@ def test_every_file_that_the_readme_shows_is_there() -> None:
     )
     assert shown
     assert [name for name in shown if not (PROJECT / name).exists()] == []
+
+
+def test_what_the_documents_import_is_there() -> None:
+    documents = [README, *(file.read_text(encoding="utf-8") for file in (PROJECT / "docs").glob("*.md"))]
+    ours = re.findall(r"^\s*from ((?:compare|todo_patch)[\w.]*) import ([\w, ]+)", "\n".join(documents), re.M)
+    assert ours
+    for module, names in ours:
+        assert all(hasattr(importlib.import_module(module), name.strip()) for name in names.split(","))
 
 
 def test_the_container_has_all_that_the_page_needs(tmp_path: Path) -> None:
