@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.helpers.server import Server
-from tests.helpers.visitors import MOMENT, predict, settings_of
+from tests.helpers.visitors import ANY_JSON, predict, settings_of
 
 ADDRESS = "127.0.0.1"
-SCRIPT = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+FIELDS = st.sampled_from(["data", "fn_index", "session_hash", "event_id", "event_data", "trigger_id"])
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,6 @@ def test_the_folder_of_pictures_serves_pictures_and_nothing_else(server: Server,
         assert httpx.get(f"{server.address}/gradio_api/file={path}").status_code in (403, 404)
 
 
-def test_nothing_can_be_uploaded(server: Server) -> None:
-    answer = httpx.post(f"{server.address}/gradio_api/upload", files={"files": ("a.png", b"x")})
-    assert answer.status_code == 404
-
-
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -67,7 +62,7 @@ def test_nothing_can_be_uploaded(server: Server) -> None:
     ],
 )
 def test_a_foreign_site_cannot_ask_for_a_run(server: Server, headers: dict[str, str], status: int) -> None:
-    body = {"data": ["", *settings_of(**MOMENT)]}  # an empty prompt, so that nothing runs
+    body = {"data": settings_of(prompt="")}  # so that nothing runs
     answer = httpx.post(f"{server.address}/gradio_api/call/compare", json=body, headers=headers)
     assert answer.status_code == status
     if "Origin" in headers:
@@ -80,19 +75,7 @@ def test_a_foreign_site_cannot_ask_for_a_run(server: Server, headers: dict[str, 
     body=st.one_of(
         st.binary(max_size=200),
         st.sampled_from([b"[" * 20_000, b'{"a":' * 5_000, b"\xff\xfe", b"null", b"1e999", b'"\\ud800"']),
-        st.recursive(
-            st.none() | st.booleans() | st.floats() | st.text(max_size=9),
-            lambda inner: (
-                st.lists(inner, max_size=3)
-                | st.dictionaries(
-                    st.sampled_from(
-                        ["data", "fn_index", "session_hash", "event_id", "event_data", "trigger_id"]
-                    ),
-                    inner,
-                )
-            ),
-            max_leaves=8,
-        ).map(lambda value: json.dumps(value).encode()),
+        st.one_of(ANY_JSON, st.dictionaries(FIELDS, ANY_JSON)).map(lambda value: json.dumps(value).encode()),
     ),
     kind=st.sampled_from(["application/json", "text/plain", "multipart/form-data", "application/xml", ""]),
 )
@@ -127,21 +110,19 @@ def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
     assert httpx.get(f"{server.address}/healthz").status_code == 200
 
 
-def test_script_in_a_prompt_stays_text(client: Client) -> None:
-    (entry,), report = predict(client, SCRIPT, negative_prompt=SCRIPT)
-    assert report["request"]["prompt"] == SCRIPT
-    with Image.open(entry["image"]) as picture:
-        assert picture.text["prompt"] == SCRIPT
-        assert picture.text["negative prompt"] == SCRIPT
-
-
 @pytest.mark.parametrize(
-    "prompt", ["a\x00b", "‮a fox", "🦊" * 500, "a\r\nSet-Cookie: x", "{0}%s%n$HOME`id`", "\x1b[2J"]
-)
+    "prompt",
+    [
+        "<script>alert('x')</script><img src=x onerror=alert(1)>", "a\x00b", "‮a fox", "🦊" * 500,
+        "a\r\nSet-Cookie: x", "{0}%s%n$HOME`id`", "\x1b[2J",
+    ],
+)  # fmt: skip
 def test_strange_prompts_are_drawn_or_refused_with_a_sentence(client: Client, prompt: str) -> None:
     with suppress(AppError):
-        _, report = predict(client, prompt, width=64, height=64, steps=1)
+        (entry,), report = predict(client, prompt, width=64, height=64, steps=1)
         assert report["request"]["prompt"] == prompt
+        with Image.open(entry["image"]) as picture:
+            assert picture.text["prompt"] == prompt
 
 
 def test_a_thousand_open_connections_leave_it_responsive(server: Server, client: Client) -> None:

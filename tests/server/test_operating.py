@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 from gradio_client import Client
 
 from tests.helpers.server import Server
-from tests.helpers.visitors import (
-    LONG,
-    has_made_a_step_since,
-    is_running,
-    lines,
-    metric,
-    predict,
-    streaming,
-    wait_until,
-)
+from tests.helpers.visitors import lines, long_run, metric, predict, wait_for_the_end
 
 
 def test_health_is_answered_while_a_run_is_going_on(server: Server) -> None:
-    moment = time.time()
-    with streaming(server, LONG):
-        wait_until(lambda: has_made_a_step_since(server, moment))
+    with long_run(server):
         assert httpx.get(f"{server.address}/healthz").json() == {"status": "ok", "in_line": 1}
-    wait_until(lambda: not is_running(server))
+    wait_for_the_end(server)
 
 
 def test_health_runs_a_real_step_when_asked_and_one_for_all_who_ask(server: Server) -> None:
