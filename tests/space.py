@@ -12,6 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
+from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[1]
 FILE_LIMIT = 10_000_000  # bytes; larger ones are refused unless they are in LFS
@@ -68,15 +69,12 @@ def _of_files(project: Path) -> Iterator[str]:
 
 def _of_history(project: Path) -> Iterator[str]:
     objects = _git(project, "rev-list", "--objects", "HEAD")
-    sizes = _git(
-        project, "cat-file", "--batch-check=%(objecttype) %(objectsize) %(objectname)", given=_ids(objects)
-    )
-    names = dict(line.split(" ", 1) for line in objects.splitlines() if " " in line)
+    sizes = _git(project, "cat-file", "--batch-check=%(objecttype) %(objectsize) %(rest)", given=objects)
     now = {name for name, _, _ in _tree(project)}
     for line in sizes.splitlines():
-        kind, size, id = line.split()
-        if kind == "blob" and int(size) >= FILE_LIMIT and names.get(id) not in now:
-            yield f"{names.get(id, id)} had {int(size) / 1e6:.1f} MB in an earlier commit; all are pushed."
+        kind, size, name = line.split(" ", 2)
+        if kind == "blob" and int(size) >= FILE_LIMIT and name not in now:
+            yield f"{name} had {int(size) / 1e6:.1f} MB in an earlier commit; all are pushed."
 
 
 def _of_the_front_matter(project: Path) -> Iterator[str]:
@@ -118,7 +116,7 @@ def _of_requirements(project: Path) -> Iterator[str]:
 def _of_imports(project: Path) -> Iterator[str]:
     """Packages that are imported, and only there because another one asks for them, or a test."""
     pinned = re.findall(r"^([\w.-]+)(?:\[\w+\])?==", _text(project / "requirements.txt"), re.M)
-    known = {_normal(name) for name in pinned}
+    known = {canonicalize_name(name) for name in pinned}
     own = {Path(name).stem for name in RUNS}
     homes = packages_distributions()
     files = [file for name in RUNS for file in _python_files(project / name)]
@@ -126,7 +124,7 @@ def _of_imports(project: Path) -> Iterator[str]:
     for module, file in sorted(imported.items()):
         if module in own or module in OPTIONAL or module in sys.stdlib_module_names:
             continue
-        if not any(_normal(home) in known for home in homes.get(module, [module])):
+        if not any(canonicalize_name(home) in known for home in homes.get(module, [module])):
             yield f"{file.relative_to(project)} imports {module}, which requirements.txt does not name."
 
 
@@ -152,17 +150,9 @@ def _start_from_a_copy(project: Path) -> Iterator[str]:
 
 def _tree(project: Path) -> list[tuple[str, int, str]]:
     """Name, bytes and git's mode of every file in the last commit."""
-    found = []
-    for line in _git(project, "ls-tree", "-r", "-l", "-z", "HEAD").split("\0"):
-        if line:
-            about, name = line.split("\t", 1)
-            mode, _, _, size = about.split()
-            found.append((name, 0 if size == "-" else int(size), mode))
-    return found
-
-
-def _ids(objects: str) -> str:
-    return "\n".join(line.split(" ", 1)[0] for line in objects.splitlines())
+    listed = _git(project, "ls-tree", "-r", "-z", "--format=%(objectmode) %(objectsize) %(path)", "HEAD")
+    files = [line.split(" ", 2) for line in listed.split("\0") if line]
+    return [(name, 0 if size == "-" else int(size), mode) for mode, size, name in files]
 
 
 def _imports(file: Path) -> Iterator[str]:
@@ -175,10 +165,6 @@ def _imports(file: Path) -> Iterator[str]:
 
 def _python_files(path: Path) -> list[Path]:
     return sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _text(file: Path) -> str:
