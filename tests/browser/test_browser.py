@@ -79,15 +79,13 @@ def test_compare_fills_three_panes_with_pictures_and_numbers(page: Page) -> None
     assert shown_methods(page) == ["baseline", "tome", "todo"]
     assert "Your comparison" in page.locator("#about").inner_text()
     assert len({picture(page, method) for method in shown_methods(page)}) == 3
-    for method in shown_methods(page):
-        shown = numbers(page, method)
-        assert re.fullmatch(r"\d+\.\d\d s", shown["seconds"])
-        assert "Tokens kept" in shown
-        if method != "baseline":
-            assert re.fullmatch(r"\d+\.\d\d×", shown["speedup"])
-            assert re.fullmatch(r"\d\.\d\d×, ceiling \d\.\d\d×", shown["FLOP speed-up"])
-            assert re.fullmatch(r"\d+\.\d\d dB", shown["PSNR"])
-            assert re.fullmatch(r"[01]\.\d{4}", shown["SSIM"])
+    assert {"seconds", "Tokens kept"} <= set(numbers(page, "baseline"))
+    for method in ("tome", "todo"):
+        compared = {"seconds", "speedup", "FLOP speed-up", "Tokens kept", "PSNR", "SSIM"}
+        assert compared <= set(numbers(page, method))
+    expect(page.locator("#left input")).to_have_value("Baseline")
+    expect(page.locator("#right input")).to_have_value("ToDo")
+    expect(page.locator("#stop")).to_be_disabled()
 
 
 def test_a_bar_counts_the_steps_previews_show_the_work_and_stop_ends_it(page: Page) -> None:

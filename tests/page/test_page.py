@@ -40,19 +40,6 @@ def same_picture(file: str, image: Image.Image) -> bool:
         return ImageChops.difference(picture, image).getbbox() is None
 
 
-def test_a_finished_run_is_the_sessions_and_frees_the_buttons(page: Page) -> None:
-    session = Session()
-    *_, last = asked(page, session)
-    assert [result.method for result in session.shown.comparison.results] == THREE
-    assert session.stop is None
-    assert last[page.view.compare_button]["interactive"]
-    assert not last[page.view.stop_button]["interactive"]
-    assert [last[side]["value"] for side in (page.view.wipe.left, page.view.wipe.right)] == [
-        "baseline",
-        "todo",
-    ]
-
-
 def test_the_message_says_what_is_going_on(page: Page) -> None:
     seen = [str(update.get(page.view.message, "")) for update in asked(page, Session())]
     said = ["Starting", "Warming up", "Baseline is running", "ToMe is running", "ToDo is running", "Done"]
@@ -65,12 +52,6 @@ def test_when_nothing_is_new_the_page_stays_as_it_is(page: Page, monkeypatch) ->
     session = Session()
     _, tick, _ = asked(page, session)
     assert tick == {page.view.session: session}  # gradio would take an empty dict for a value
-
-
-def test_a_request_that_is_never_valid_changes_nothing_but_the_message(page: Page) -> None:
-    (only,) = asked(page, Session(), width=63)
-    assert list(only) == [page.view.message]
-    assert "multiple of 8" in only[page.view.message]
 
 
 def test_what_only_the_model_refuses_brings_the_last_comparison_back(page: Page) -> None:
