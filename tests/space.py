@@ -25,11 +25,7 @@ NEEDED = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_f
 
 
 def problems(project: Path) -> list[str]:
-    """What is wrong with the project at its last commit, one sentence each.
-
-    Args:
-        project: a git repository.
-    """
+    """What is wrong with the last commit of a git repository, one sentence each."""
     return [
         *_of_files(project),
         *_of_history(project),
@@ -136,10 +132,7 @@ def _not_committed(project: Path) -> Iterator[str]:
 def _start_from_a_copy(project: Path) -> Iterator[str]:
     """Nothing that git does not track may be needed."""
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(
-            ["git", "archive", "HEAD"], cwd=project, stdout=subprocess.PIPE, check=True
-        ).stdout
-        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+        _git(project, "clone", "-q", ".", folder)
         loads = "import app; from compare import load_pipeline; load_pipeline('assets/mini-sdxl', 'cpu')"
         done = subprocess.run(
             [sys.executable, "-c", loads], cwd=folder, capture_output=True, text=True, check=False

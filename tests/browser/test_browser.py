@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import compare, fill, first_step, message, small
+from tests.browser.conftest import compare, first_step, message, small
 from tests.helpers.server import PROJECT, Server
 from tests.helpers.visitors import refusal
 
@@ -107,15 +107,6 @@ def test_a_bar_counts_the_steps_previews_show_the_work_and_stop_ends_it(page: Pa
     assert numbers(page, "todo")["seconds"]
 
 
-def test_over_a_limit_of_the_server_it_is_said_and_what_was_typed_stays(page: Page) -> None:
-    fill(page, width=2048, height=2048, steps=100)
-    page.click("#compare")
-    message(page, "megapixel-steps")
-    assert page.locator("#steps input").input_value() == "100"
-    page.get_by_text("Limits of this server").click()
-    expect(page.locator(".limits p")).to_contain_text("500 megapixel-steps")
-
-
 def test_of_repeats_the_median_is_shown(page: Page) -> None:
     small(page, repeats=3)
     compare(page)
@@ -157,15 +148,12 @@ def test_the_slider_wipes_between_any_two_results(page: Page) -> None:
 
 NONSENSE = [
     ("prompt", "", {"prompt": ""}),
-    ("prompt", "a" * 77_000, {"prompt": "a" * 77_000}),
     ("width", "3", {"width": 3}),
     ("height", "100000", {"height": 100_000}),
     ("width", "", {"width": None}),
     ("steps", "0", {"steps": 0}),
-    ("factor", "0", {"factor": 0}),
     ("factor", "1.5", {"factor": 1.5}),
     ("repeats", "0", {"repeats": 0}),
-    ("seed", "-1", {"seed": -1}),
     ("seed", "1.7", {"seed": 1.7}),
     ("guidance", "1000", {"guidance_scale": 1000}),
 ]

@@ -40,12 +40,15 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-MOMENT = {"width": 128, "height": 128, "steps": 2, "methods": ["todo"]}
+SETTINGS = {
+    "prompt": "a fox", "negative_prompt": "", "width": 128, "height": 128, "steps": 2, "guidance_scale": 4.0,
+    "seed": 0, "factor": 2, "methods": ["todo"], "repeats": 1,
+}  # fmt: skip
 LONG = {"width": 256, "height": 256, "steps": 100, "methods": ["baseline", "todo"]}
 
 
-def predict(client: Client, prompt: str = "a red apple on mint", **changes: object) -> tuple:
-    return client.predict(prompt, **{**MOMENT, **changes}, api_name="/compare")
+def predict(client: Client, **changes: object) -> tuple:
+    return client.predict(**{**SETTINGS, **changes}, api_name="/compare")
 
 
 def pixels(client: Client) -> bytes:
@@ -67,12 +70,6 @@ def wait_for_the_end(server: Server) -> None:
 def lines(server: Server) -> list[dict]:
     """What the server logged."""
     return [json.loads(line) for line in server.output.read_text().splitlines() if line.startswith("{")]
-
-
-SETTINGS = {
-    "prompt": "a fox", "negative_prompt": "", "width": 128, "height": 128, "steps": 2, "guidance_scale": 4.0,
-    "seed": 0, "factor": 2, "methods": ["todo"], "repeats": 1,
-}  # fmt: skip
 
 
 def settings_of(**changes: object) -> list[object]:

@@ -65,13 +65,29 @@ def test_any_json_is_taken_as_it_is_or_refused_and_page_and_api_say_the_same(
         assert getattr(asked[0], name) == (tuple(value) if isinstance(value, list) else value)
 
 
-def test_over_a_limit_nothing_runs_and_nothing_but_the_message_changes(loaded) -> None:
-    page = Page(loaded, example=None, limits=Limits(megapixel_steps=1))
+@pytest.mark.parametrize(
+    ("limits", "changes", "says"),
+    [
+        (
+            Limits(megapixel_steps=1),
+            {"width": 512, "height": 256, "steps": 25, "methods": ["baseline", "todo"], "repeats": 3},
+            "are 20 megapixel-steps; this server allows 1 in a request",
+        ),
+        (Limits(prompt_characters=4), {}, "The prompt can have 4 characters on this server; this one has 5"),
+        (Limits(prompt_characters=8), {"negative_prompt": "a" * 9}, "The negative prompt can have 8"),
+        (Limits(repeats=2), {"repeats": 3}, "Repeats can be at most 2 on this server, not 3"),
+    ],
+)
+def test_over_a_limit_nothing_runs_and_nothing_but_the_message_changes(
+    loaded, limits: Limits, changes: dict[str, object], says: str
+) -> None:
+    page = Page(loaded, example=None, limits=limits)
     page.runs.run = None  # calling it would be an error
-    settings = settings_of(width=512, height=512, steps=50)
+    settings = settings_of(**changes)
     (only,) = page.compare_on_page(Session(), from_here(), *settings)
     assert list(only) == [page.view.message]
-    assert said_by_api(page, *settings) in unescape(only[page.view.message])
+    assert says in (sentence := said_by_api(page, *settings))
+    assert sentence in unescape(only[page.view.message])
 
 
 def test_the_page_names_every_limit() -> None:

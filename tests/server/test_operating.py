@@ -39,7 +39,7 @@ def test_the_metrics_are_prometheus_text(server: Server, client: Client) -> None
 
 
 def test_a_request_is_logged_without_its_prompt(server: Server, client: Client) -> None:
-    predict(client, "a violet umbrella", seed=77)
+    predict(client, prompt="a violet umbrella")
     assert "violet" not in server.output.read_text()
     last = [line for line in lines(server) if line["logger"] == "server.requests"][-1]
     assert (last["outcome"], last["width"], last["methods"]) == ("finished", 128, ["todo"])

@@ -24,13 +24,10 @@ from server.log import JsonLines
 from server.runs import CLOSING, DISK_FULL, STOPPED_BY_CLOSING, Job, Runs, Stop
 from tests.helpers.traces import traces_of_a_patch
 from tests.helpers.unet import watched_unet
-from tests.helpers.visitors import wait_until
+from tests.helpers.visitors import SETTINGS, wait_until
 
 STEPS = 3
-SMALL = {
-    "prompt": "a fox", "width": 64, "height": 64, "steps": STEPS, "guidance_scale": 4.0,
-    "methods": ["baseline", "tome", "todo"],
-}  # fmt: skip
+SMALL = {**SETTINGS, "width": 64, "height": 64, "steps": STEPS, "methods": ["baseline", "tome", "todo"]}
 
 
 def runs_of(loaded: LoadedPipeline, log_prompts: bool = False, **limits: int) -> Runs:
@@ -52,10 +49,6 @@ def value(runs: Runs, name: str, **labels: str) -> float | None:
 
 def pictures(runs: Runs) -> list[bytes]:
     return [result.image.tobytes() for result in events_of(runs)[-1].comparison.results]
-
-
-def logged(caplog: pytest.LogCaptureFixture) -> list[dict]:
-    return [json.loads(JsonLines().format(record)) for record in caplog.records]
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +207,9 @@ def test_each_request_is_one_line_of_json_and_prompts_are_in_it_only_if_wanted(
     events_of(runs, prompt="a purple\nfox")
     with pytest.raises(InvalidRequest):
         events_of(runs, prompt="")
-    assert all("\n" not in JsonLines().format(record) for record in caplog.records)
-    finished, refused = logged(caplog)
+    lines = [JsonLines().format(record) for record in caplog.records]
+    assert "\n" not in "".join(lines)
+    finished, refused = (json.loads(line) for line in lines)
     assert (finished["outcome"], finished["by"], finished["visitor"]) == ("finished", "api", "somebody")
     assert (finished["width"], finished["steps"], finished["factor"]) == (64, STEPS, [2])
     assert set(finished["denoising"]) == {"baseline", "tome", "todo"}
