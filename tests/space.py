@@ -115,8 +115,8 @@ def _of_imports(project: Path) -> Iterator[str]:
     known = {canonicalize_name(name) for name in pinned}
     own = {Path(name).stem for name in RUNS}
     homes = packages_distributions()
-    files = [file for name in RUNS for file in _python_files(project / name)]
-    imported = {module: file for file in files for module in _imports(file)}
+    files = [file for name in RUNS for file in sorted((project / name, *project.glob(f"{name}/**/*.py")))]
+    imported = {module: file for file in files if file.is_file() for module in _imports(file)}
     for module, file in sorted(imported.items()):
         if module in own or module in OPTIONAL or module in sys.stdlib_module_names:
             continue
@@ -154,10 +154,6 @@ def _imports(file: Path) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.split(".")[0]
-
-
-def _python_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []
 
 
 def _text(file: Path) -> str:

@@ -16,7 +16,6 @@ from gradio_client import Client
 from hypothesis import strategies as st
 from PIL import Image
 
-import compare  # noqa: F401  first: it keeps the libraries quiet
 from compare import InvalidRequest, Request
 from tests.helpers.server import Server
 

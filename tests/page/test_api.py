@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 from gradio_client import Client
@@ -69,7 +68,7 @@ def test_methods_that_were_not_asked_for_do_not_run(client: Client) -> None:
         {"methods": ["todo", "magic"]},
         {"methods": "todo"},
     ],
-    ids=lambda settings: json.dumps(settings)[:24],
+    ids=lambda settings: str(settings)[:24],
 )
 def test_what_a_request_refuses_gets_its_sentence(client: Client, settings: dict[str, object]) -> None:
     with pytest.raises(AppError) as refused:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from html import unescape
 from pathlib import Path
+from unittest.mock import Mock
 
 from PIL import Image, ImageChops
 
-import compare  # noqa: F401  first: it keeps the libraries quiet
 from app import Page, Session, example_comparison
 from compare import LoadedPipeline, Stopped, Tick, methods
 from compare.methods import Method
@@ -103,30 +103,21 @@ def test_stop_keeps_what_is_done_and_says_what_is_not(page: Page) -> None:
         if 'class="large"' in card(page, update, "baseline"):
             assert page.stop(session)["interactive"] is False
     assert session.shown is None or len(session.shown.comparison.results) < 3
+    assert page.stop(session)["interactive"] is False  # it has no run now
     assert "Stopped." in seen[page.view.message]
     assert "Stopped before it was done" in card(page, seen, "todo")
     assert threading.active_count() < 20
 
 
-def test_stop_without_a_run_does_nothing(page: Page) -> None:
-    assert page.stop(Session())["interactive"] is False
-
-
 def test_each_picture_is_encoded_once(page: Page, monkeypatch) -> None:
-    encoded: list[Image.Image] = []
-    save = page.files.save
-
-    def counting(image: Image.Image, name: str) -> str:
-        encoded.append(image)
-        return save(image, name)
-
-    monkeypatch.setattr(page.files, "save", counting)
+    save = Mock(wraps=page.files.save)
+    monkeypatch.setattr(page.files, "save", save)
     session = Session()
     list(asked(page, session, repeats=2))
     list(asked(page, session, **ONLY_THE_MODEL_REFUSES))
     page.show_wipe(session, "baseline", "tome")
     for result in session.shown.comparison.results:
-        assert sum(image is result.image for image in encoded) == 1
+        assert sum(call.args[0] is result.image for call in save.call_args_list) == 1
 
 
 def test_a_picture_whose_file_was_deleted_can_still_be_shown(page: Page) -> None:

@@ -75,7 +75,6 @@ def test_a_full_disk_is_said(server: Server, client: Client) -> None:
 def test_a_client_that_disappears_frees_the_model(server: Server) -> None:
     with long_run(server):
         pass
-    wait_for_the_end(server)
     wait_until(lambda: lines(server)[-1].get("outcome") == "gone")
 
 

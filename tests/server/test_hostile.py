@@ -113,10 +113,11 @@ def test_a_thousand_open_connections_leave_it_responsive(server: Server, client:
     if hard != resource.RLIM_INFINITY and hard < 1200:
         pytest.skip(f"this process may open no more than {hard} files")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    address = (ADDRESS, httpx.URL(server.address).port)
     with ExitStack() as held:
         held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for number in range(1000):
-            connection = held.enter_context(socket.create_connection(_socket_address(server), timeout=30))
+            connection = held.enter_context(socket.create_connection(address, timeout=30))
             # Half of them ask for a stream that never ends, the others never finish asking.
             stream = f"GET /gradio_api/heartbeat/{number} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n".encode()
             connection.sendall(stream if number % 2 else b"POST /gradio_api/queue/join HTTP/1.1\r\nContent")
@@ -124,14 +125,10 @@ def test_a_thousand_open_connections_leave_it_responsive(server: Server, client:
         assert len(predict(client)[0]) == 1
 
 
-def _socket_address(server: Server) -> tuple[str, int]:
-    return ADDRESS, int(server.address.rsplit(":", 1)[1])
-
-
 def _raw(server: Server, sent: bytes) -> bytes:
     """What comes back for bytes that no HTTP library would send."""
-    received = b""
-    with socket.create_connection(_socket_address(server), timeout=10) as connection, suppress(OSError):
+    received, address = b"", (ADDRESS, httpx.URL(server.address).port)
+    with socket.create_connection(address, timeout=10) as connection, suppress(OSError):
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(65536):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 
 import pytest
 import torch
@@ -73,12 +74,10 @@ def as_before(runs: Runs, loaded: LoadedPipeline, right: list[bytes]) -> Iterato
 
 @contextmanager
 def failing(loaded: LoadedPipeline, error: BaseException, at_call: int) -> Iterator[None]:
-    calls = 0
+    calls = count(1)
 
     def fail(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == at_call:
+        if next(calls) == at_call:
             raise error
 
     with watched_unet(loaded, fail):
@@ -139,7 +138,7 @@ class TestAfterAFault:
 
     def test_of_many_at_the_same_moment_no_more_enter_the_queue_than_may(self, loaded) -> None:
         runs = runs_of(loaded, in_line=3)
-        together, most = threading.Barrier(12), 0
+        together, lengths = threading.Barrier(12), []
 
         def ask(_: int) -> str:
             together.wait()
@@ -150,13 +149,12 @@ class TestAfterAFault:
             return "answered"
 
         def look(*_: object) -> None:
-            nonlocal most
-            most = max(most, len(MACHINE))
+            lengths.append(len(MACHINE))
 
         with watched_unet(loaded, look), ThreadPoolExecutor(12) as pool:
             said = set(pool.map(ask, range(12)))
         assert said == {"answered", "The queue is full: it holds 3 comparisons. Try again soon."}
-        assert most <= 3
+        assert max(lengths) <= 3
 
 
 def test_a_server_that_closes_lets_the_run_in_progress_finish_and_tells_all_others_why(
