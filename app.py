@@ -46,7 +46,7 @@ from server.visitors import visitor_of
 from server.zero_gpu import runner
 
 EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
-LAST_WORDS = 2.0  # seconds that gradio has to pass on the last events
+LAST_WORDS = 2.0  # seconds in which visitors get the last events, and the pictures that these name
 DELETE_PICTURES = (600, 3600)  # seconds: how often old ones are deleted, and how old they are then
 LOG = logging.getLogger("app")
 
@@ -102,7 +102,14 @@ class Page:
             numbers = self._add_numbers()
             gr.HTML(render("settings_help", sizes=SIZES, multiple=SIZE_MULTIPLE, limits=self.runs.limits))
             with gr.Row(elem_classes="go"):
-                methods = _methods()
+                methods = gr.CheckboxGroup(
+                    [(method.label, method.id) for method in known_methods()],
+                    value=[method.id for method in known_methods() if method.preselected],
+                    label="Methods",
+                    elem_id="methods",
+                    scale=4,
+                    min_width=280,
+                )
                 compare = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
                 stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=120)
             said = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
@@ -240,17 +247,6 @@ class Page:
                 preprocess=False,  # it would answer nonsense with its own exceptions; `Request` checks all
                 concurrency_limit=None,
             )
-
-
-def _methods() -> gr.CheckboxGroup:
-    return gr.CheckboxGroup(
-        [(method.label, method.id) for method in known_methods()],
-        value=[method.id for method in known_methods() if method.preselected],
-        label="Methods",
-        elem_id="methods",
-        scale=4,
-        min_width=280,
-    )
 
 
 def _pane(method: Method, shown: Shown) -> Pane:

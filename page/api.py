@@ -60,7 +60,9 @@ def endpoint(
             with runs.events(job) as events:
                 for event in events:
                     if isinstance(event, Finished):
-                        yield gallery(event.comparison, pictures), report(event.comparison)
+                        results = event.comparison.results
+                        gallery = [(pictures.save(each.image, each.method), each.label) for each in results]
+                        yield gallery, report(event.comparison)
                     else:
                         yield gr.skip(), gr.skip()  # so that a client that has gone away is noticed
         except (InvalidRequest, RunFailed) as error:
@@ -74,11 +76,6 @@ def endpoint(
         [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("http", *SETTINGS)]
     )
     return compare
-
-
-def gallery(comparison: Comparison, pictures: Pictures) -> list[tuple[str, str]]:
-    """The pictures, as paths of files, with their methods' labels."""
-    return [(pictures.save(result.image, result.method), result.label) for result in comparison.results]
 
 
 def report(comparison: Comparison) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,12 +68,8 @@ class Album:
         Raises:
             OSError: it cannot be written.
         """
-        file = self._files.get(name)
-        try:
-            if file is not None:
-                os.utime(file)  # as good as new: gradio deletes what is old
-                return file
-        except FileNotFoundError:
-            pass
+        with suppress(KeyError, FileNotFoundError):
+            os.utime(self._files[name])  # as good as new: gradio deletes what is old
+            return self._files[name]
         self._files[name] = self.pictures.save(image, name)
         return self._files[name]

@@ -69,7 +69,7 @@ class Shown:
         return method.id in self.request.methods if self.request else method.preselected
 
     def result(self, id: str | None) -> Result | None:
-        return self.comparison.result(id) if self.comparison and id else None
+        return self.comparison.result(id) if self.comparison else None
 
     def picture(self, id: str | None) -> dict[str, Any]:
         """What a `gr.Image` shows of a method."""

@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -63,7 +63,8 @@ class Health:
 
     async def metrics(self, request: HttpRequest) -> Response:
         """The metrics of this process, for Prometheus."""
-        return Response(self._runs.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        metrics = generate_latest(self._runs.metrics.registry)
+        return Response(metrics, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _shared_check(self) -> Check:
         """One step for all who ask at about the same time."""

@@ -8,10 +8,6 @@ from compare.errors import InvalidRequest
 from compare.request import PROMPT_CHARACTERS, REPEATS, Request
 
 
-class OverLimit(InvalidRequest):
-    """A valid request for more than this server gives. `str(error)` is one sentence."""
-
-
 def _limit(default: int, most: int, about: str) -> int:
     return field(default=default, metadata={"most": most, "about": about})
 
@@ -30,35 +26,23 @@ class Limits:
     seconds: int = _limit(600, 7 * 24 * 3600, "seconds of a run, waiting not counted; then it is stopped")
 
     def check(self, request: Request) -> None:
-        """Raise `OverLimit` if the request alone asks for too much."""
+        """Raise `InvalidRequest` if the request alone asks for more than this server gives."""
         for name, text in (("The prompt", request.prompt), ("The negative prompt", request.negative_prompt)):
             if len(text) > self.prompt_characters:
-                raise OverLimit(
+                raise InvalidRequest(
                     f"{name} can have {self.prompt_characters} characters on this server; this one has "
                     f"{len(text)}."
                 )
         if request.repeats > self.repeats:
-            raise OverLimit(f"Repeats can be at most {self.repeats} on this server, not {request.repeats}.")
-        if (work := megapixel_steps(request)) > self.megapixel_steps:
-            raise OverLimit(
+            raise InvalidRequest(
+                f"Repeats can be at most {self.repeats} on this server, not {request.repeats}."
+            )
+        pictures = len(request.methods) * request.repeats
+        work = request.width * request.height * request.steps * pictures / 1e6
+        if work > self.megapixel_steps:
+            raise InvalidRequest(
                 f"{request.width}×{request.height} pixels × {request.steps} steps × "
                 f"{len(request.methods)} methods × {request.repeats} repeats are {work:.0f} megapixel-steps; "
                 f"this server allows {self.megapixel_steps} in a request. Take fewer pixels, steps, methods "
                 "or repeats."
             )
-
-    def sentence(self) -> str:
-        """All of them, for the page."""
-        return (
-            f"On this server a request can have up to {self.megapixel_steps} megapixel-steps "
-            "(width × height × steps × methods × repeats, in millions), "
-            f"{self.prompt_characters} characters in a prompt and {self.repeats} repeats. A run is stopped "
-            f"after {self.seconds} seconds. The queue holds {self.in_line} comparisons, and a visitor can "
-            f"make {self.per_minute} requests in a minute."
-        )
-
-
-def megapixel_steps(request: Request) -> float:
-    """The work of a request: the pixels of all its pictures, times their steps, in millions."""
-    pictures = len(request.methods) * request.repeats
-    return request.width * request.height * request.steps * pictures / 1e6

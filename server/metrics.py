@@ -11,7 +11,6 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
-    generate_latest,
 )
 
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
@@ -56,7 +55,3 @@ class Metrics:
         self.last_step = Gauge(
             "todo_last_step_timestamp_seconds", "When the last step was done.", registry=registry
         )
-
-    def text(self) -> bytes:
-        """In the text format of Prometheus, version 0.0.4."""
-        return generate_latest(self.registry)

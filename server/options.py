@@ -18,21 +18,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """What the operator of a server decides.
-
-    Args:
-        model: a folder, a file or a name on the Hub; None for the default of the device.
-        device: a device of PyTorch; None for the default of the machine.
-        port: the port to listen on; None for the first free one from 7860.
-        host: the address to listen on.
-        share: whether to make a public link, too.
-        proxies: how many trusted proxies are in front of the server.
-        origins: allowed origins, as `https://example.org`: addresses under which browsers know this server,
-            or other sites that may ask it.
-        log_prompts: whether prompts are logged.
-        grace: seconds that a run has to finish when the server is stopped.
-        limits: what one visitor may ask for.
-    """
+    """What the operator of a server decides: the options, as `python app.py --help` explains them."""
 
     model: str | None = None
     device: str | None = None

@@ -6,11 +6,11 @@ import gc
 import os
 import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from types import FrameType
 
 from filelock import FileLock, Timeout
@@ -53,15 +53,13 @@ def temporary_folder(parent: str | Path | None = None) -> Iterator[Path]:
     Args:
         parent: where to make it (default: the system's folder for temporary files).
     """
-    parent = Path(parent or tempfile.gettempdir())
+    parent = Path(parent or gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     for abandoned in parent.glob(f"{PREFIX}*/{LOCK}"):
         with suppress(Timeout, OSError), FileLock(abandoned, timeout=0):
             shutil.rmtree(abandoned.parent, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
-    try:
+    with TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
         # The system frees the lock of a process that dies; a process id in a file could be another's by then.
         with FileLock(folder / LOCK, timeout=0):
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from server.limits import OverLimit
+from compare.errors import InvalidRequest
 
 WINDOW = 60.0  # seconds
 REMEMBERED = 10_000  # visitors; beyond, those who asked longest ago are forgotten
@@ -22,7 +22,7 @@ class RateLimiter:
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
     def admit(self, visitor: str) -> None:
-        """Count a request. Raises `OverLimit`, and does not count it, if it would be one too many."""
+        """Count a request. Raises `InvalidRequest`, and does not count it, if it would be one too many."""
         now = self._clock()
         with self._lock:
             times = self._times.setdefault(visitor, deque())
@@ -30,7 +30,7 @@ class RateLimiter:
                 times.popleft()
             if len(times) >= self._per_minute:
                 wait = WINDOW - (now - times[0])
-                raise OverLimit(
+                raise InvalidRequest(
                     f"This server takes {self._per_minute} requests a minute from each visitor: "
                     f"try again in {wait:.0f} seconds."
                 )

@@ -49,15 +49,12 @@ class RequestFilter:
         if scope["type"] != "http":  # the page has no web sockets
             await send({"type": "websocket.close", "code": 1008})
             return
-        refusal = self._refusal(scope)
-        if refusal is None:
-            body = await _body(receive)
-            if body is None:
-                refusal = PlainTextResponse(TOO_LONG, 413)
-        if refusal is not None:
+        if refusal := self._refusal(scope):
             await refusal(scope, receive, send)
-            return
-        await self.app(scope, _again(body, receive), send)
+        elif body := await _body(receive):
+            await self.app(scope, _again(body, receive), send)
+        else:
+            await PlainTextResponse(TOO_LONG, 413)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
@@ -80,9 +77,9 @@ class RequestFilter:
 
     def _is_allowed(self, origin: str, *hosts: str | None) -> bool:
         scheme, _, address = origin.partition("://")
-        return origin in self._origins or any(
-            host and address and _same(scheme, address, host) for host in hosts
-        )
+        port = {"http": ":80", "https": ":443"}.get(scheme, "")  # which a `Host` header can leave out
+        own = {host.lower().removesuffix(port) for host in hosts if host}
+        return origin in self._origins or (address != "" and address.lower().removesuffix(port) in own)
 
     def _is_served(self, path: str) -> bool:
         first, _, rest = path.removeprefix("/").partition("/")
@@ -112,8 +109,7 @@ def _again(messages: list[Message], receive: Receive) -> Receive:
     left = iter(messages)
 
     async def receive_again() -> Message:
-        message = next(left, None)
-        return await receive() if message is None else message
+        return next(left, None) or await receive()
 
     return receive_again
 
@@ -124,9 +120,3 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def _same(scheme: str, address: str, host: str) -> bool:
-    """Whether an origin is that of a `Host` header, which leaves out its scheme's own port."""
-    port = {"http": ":80", "https": ":443"}.get(scheme, "")
-    return address.lower().removesuffix(port) == host.lower().removesuffix(port)

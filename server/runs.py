@@ -26,7 +26,7 @@ from compare.events import (
 from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.request import Request
-from server.limits import Limits, OverLimit
+from server.limits import Limits
 from server.metrics import Metrics
 from server.rate_limiter import RateLimiter
 
@@ -143,11 +143,11 @@ class Runs:
         job = Job(visitor, by)
         try:
             if self.closing:
-                raise OverLimit(CLOSING)
+                raise InvalidRequest(CLOSING)
             job.request = Request(**settings)
             self.limits.check(job.request)
             if len(self.queue) >= self.limits.in_line:
-                raise OverLimit(self._queue_is_full)
+                raise InvalidRequest(self._queue_is_full)
             self._rate_limiter.admit(visitor)
         except InvalidRequest as error:
             job.outcome, job.reason = "refused", str(error)
@@ -167,7 +167,11 @@ class Runs:
         self._jobs.add(job)
         if self.closing:  # since it was accepted
             job.stop.ask(STOPPED_BY_CLOSING)
-        timer = threading.Timer(self.limits.seconds, job.stop.ask, [self._took_too_long])
+        took_too_long = (
+            f"Stopped: a run may take {self.limits.seconds} seconds on this server. "
+            "Take fewer pixels, steps, methods or repeats."
+        )
+        timer = threading.Timer(self.limits.seconds, job.stop.ask, [took_too_long])
         timer.daemon = True
         try:
             with closing(self.run(job.request, job.stop, self.limits.in_line)) as events:
@@ -248,13 +252,6 @@ class Runs:
     @property
     def _queue_is_full(self) -> str:
         return f"The queue is full: it holds {self.limits.in_line} comparisons. Try again soon."
-
-    @property
-    def _took_too_long(self) -> str:
-        return (
-            f"Stopped: a run may take {self.limits.seconds} seconds on this server. "
-            "Take fewer pixels, steps, methods or repeats."
-        )
 
 
 def _kind_and_sentence(error: Exception) -> tuple[str, str]:

@@ -15,16 +15,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 from gradio_client import Client
 from PIL import Image
 
-from compare import Finished, LoadedPipeline, Request, load_pipeline, run
-from tests.helpers.server import MODEL, Server, serving
+from compare import LoadedPipeline, Request, load_pipeline, run
+from tests.helpers.server import MODEL, serving
 
 SIDES = (128, 136, 144, 160, 176, 192)  # pixels
 METHODS = ("baseline", "tome", "todo", "todo-rotating")
@@ -71,7 +70,7 @@ def ask(address: str, requests: Sequence[Request]) -> list[Answer]:
     """One client that sends all its requests before it waits for the first answer."""
     with tempfile.TemporaryDirectory() as folder:
         client = Client(address, verbose=False, download_files=folder)
-        jobs = [client.submit(*_arguments(request), api_name="/compare") for request in requests]
+        jobs = [client.submit(*asdict(request).values(), api_name="/compare") for request in requests]
         return [
             _answer(request, *job.result(timeout=3600)) for request, job in zip(requests, jobs, strict=True)
         ]
@@ -86,11 +85,8 @@ def ask_all(address: str, requests: Sequence[Request], clients: int) -> list[Ans
 
 def alone(loaded: LoadedPipeline, request: Request) -> dict[str, bytes]:
     """The pixels that a request gives when there is no other, by method."""
-    with closing(run(loaded, request)) as events:
-        for event in events:
-            if isinstance(event, Finished):
-                return {result.method: result.image.tobytes() for result in event.comparison.results}
-    raise AssertionError("the run did not finish")
+    *_, finished = run(loaded, request)
+    return {result.method: result.image.tobytes() for result in finished.comparison.results}
 
 
 def what_is_wrong(
@@ -110,27 +106,13 @@ def what_is_wrong(
             yield f"{answer.request} gives other pictures alone"
 
 
-def memory(server: Server) -> int:
-    """Bytes of main memory that the server holds."""
-    return psutil.Process(server.process.pid).memory_info().rss
-
-
-def _arguments(request: Request) -> list[object]:
-    """In the order of the API."""
-    return [
-        request.prompt, request.negative_prompt, request.width, request.height, request.steps,
-        request.guidance_scale, request.seed, request.factor, list(request.methods), request.repeats,
-    ]  # fmt: skip
-
-
 def _answer(request: Request, gallery: list, report: dict) -> Answer:
     pictures, prompts = {}, set()
     for entry, result in zip(gallery, report["results"], strict=True):
         with Image.open(entry["image"]) as picture:
             prompts.add(picture.text["prompt"])
             pictures[result["method"]] = picture.tobytes()
-    reported = Request(**{field.name: report["request"][field.name] for field in fields(Request)})
-    return Answer(request, reported, pictures, frozenset(prompts))
+    return Answer(request, Request(**report["request"]), pictures, frozenset(prompts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,21 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     asked = mixed_requests(options.requests, options.different)
     many = ("--max-in-line", str(min(options.requests + 1, 1000)), "--max-per-minute", "100000")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder), *many) as server,
-    ):
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), *many) as server:
+        process = psutil.Process(server.process.pid)
         # Whatever is made once, above all kernels for each size, is made before the server is weighed.
         different = list(dict.fromkeys(asked))
         ask_all(server.address, different, options.clients)
-        before, began = memory(server), time.monotonic()
+        before, began = process.memory_info().rss, time.monotonic()
         answers = ask_all(server.address, asked, options.clients)
-        took, grown = time.monotonic() - began, memory(server) - before
+        took, grown = time.monotonic() - began, process.memory_info().rss - before
         for _ in range(LOOKS):
             if grown <= FLAT:
                 break
             ask_all(server.address, different, options.clients)
-            grown = min(grown, memory(server) - before)
+            grown = min(grown, process.memory_info().rss - before)
     wrong = list(what_is_wrong(load_pipeline(*MODEL[1::2]), asked, answers))
     if grown > FLAT:
         wrong.append(f"the server grew by {grown / 2**20:.0f} MiB")

@@ -12,6 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
+from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[1]
 FILE_LIMIT = 10_000_000  # bytes; larger ones are refused unless they are in LFS
@@ -24,11 +25,7 @@ NEEDED = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_f
 
 
 def problems(project: Path) -> list[str]:
-    """What is wrong with the project at its last commit, one sentence each.
-
-    Args:
-        project: a git repository.
-    """
+    """What is wrong with the last commit of a git repository, one sentence each."""
     return [
         *_of_files(project),
         *_of_history(project),
@@ -68,15 +65,12 @@ def _of_files(project: Path) -> Iterator[str]:
 
 def _of_history(project: Path) -> Iterator[str]:
     objects = _git(project, "rev-list", "--objects", "HEAD")
-    sizes = _git(
-        project, "cat-file", "--batch-check=%(objecttype) %(objectsize) %(objectname)", given=_ids(objects)
-    )
-    names = dict(line.split(" ", 1) for line in objects.splitlines() if " " in line)
+    sizes = _git(project, "cat-file", "--batch-check=%(objecttype) %(objectsize) %(rest)", given=objects)
     now = {name for name, _, _ in _tree(project)}
     for line in sizes.splitlines():
-        kind, size, id = line.split()
-        if kind == "blob" and int(size) >= FILE_LIMIT and names.get(id) not in now:
-            yield f"{names.get(id, id)} had {int(size) / 1e6:.1f} MB in an earlier commit; all are pushed."
+        kind, size, name = line.split(" ", 2)
+        if kind == "blob" and int(size) >= FILE_LIMIT and name not in now:
+            yield f"{name} had {int(size) / 1e6:.1f} MB in an earlier commit; all are pushed."
 
 
 def _of_the_front_matter(project: Path) -> Iterator[str]:
@@ -118,15 +112,15 @@ def _of_requirements(project: Path) -> Iterator[str]:
 def _of_imports(project: Path) -> Iterator[str]:
     """Packages that are imported, and only there because another one asks for them, or a test."""
     pinned = re.findall(r"^([\w.-]+)(?:\[\w+\])?==", _text(project / "requirements.txt"), re.M)
-    known = {_normal(name) for name in pinned}
+    known = {canonicalize_name(name) for name in pinned}
     own = {Path(name).stem for name in RUNS}
     homes = packages_distributions()
-    files = [file for name in RUNS for file in _python_files(project / name)]
-    imported = {module: file for file in files for module in _imports(file)}
+    files = [file for name in RUNS for file in sorted((project / name, *project.glob(f"{name}/**/*.py")))]
+    imported = {module: file for file in files if file.is_file() for module in _imports(file)}
     for module, file in sorted(imported.items()):
         if module in own or module in OPTIONAL or module in sys.stdlib_module_names:
             continue
-        if not any(_normal(home) in known for home in homes.get(module, [module])):
+        if not any(canonicalize_name(home) in known for home in homes.get(module, [module])):
             yield f"{file.relative_to(project)} imports {module}, which requirements.txt does not name."
 
 
@@ -138,10 +132,7 @@ def _not_committed(project: Path) -> Iterator[str]:
 def _start_from_a_copy(project: Path) -> Iterator[str]:
     """Nothing that git does not track may be needed."""
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(
-            ["git", "archive", "HEAD"], cwd=project, stdout=subprocess.PIPE, check=True
-        ).stdout
-        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+        _git(project, "clone", "-q", ".", folder)
         loads = "import app; from compare import load_pipeline; load_pipeline('assets/mini-sdxl', 'cpu')"
         done = subprocess.run(
             [sys.executable, "-c", loads], cwd=folder, capture_output=True, text=True, check=False
@@ -152,17 +143,9 @@ def _start_from_a_copy(project: Path) -> Iterator[str]:
 
 def _tree(project: Path) -> list[tuple[str, int, str]]:
     """Name, bytes and git's mode of every file in the last commit."""
-    found = []
-    for line in _git(project, "ls-tree", "-r", "-l", "-z", "HEAD").split("\0"):
-        if line:
-            about, name = line.split("\t", 1)
-            mode, _, _, size = about.split()
-            found.append((name, 0 if size == "-" else int(size), mode))
-    return found
-
-
-def _ids(objects: str) -> str:
-    return "\n".join(line.split(" ", 1)[0] for line in objects.splitlines())
+    listed = _git(project, "ls-tree", "-r", "-z", "--format=%(objectmode) %(objectsize) %(path)", "HEAD")
+    files = [line.split(" ", 2) for line in listed.split("\0") if line]
+    return [(name, 0 if size == "-" else int(size), mode) for mode, size, name in files]
 
 
 def _imports(file: Path) -> Iterator[str]:
@@ -171,14 +154,6 @@ def _imports(file: Path) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.split(".")[0]
-
-
-def _python_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _text(file: Path) -> str:

@@ -26,28 +26,21 @@ license: mit
 """
 
 
-def git(folder: Path, *arguments: str) -> None:
+def commit(folder: Path) -> None:
     identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+    for arguments in (("init", "-q"), ("add", "-Af"), ("commit", "-q", "--allow-empty", "-m", "state")):
+        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
-@pytest.fixture
-def found_after(tmp_path) -> Callable[[Callable[[Path], object]], str]:
-    """A sound little project in a commit, then what is changed in another: what the check says of it."""
-    (tmp_path / "README.md").write_text(README, encoding="utf-8")
-    (tmp_path / "requirements.txt").write_text("gradio[mcp]==6.31.0\nPillow==12.3.0\n")
-    (tmp_path / "app.py").write_text("import sys\n\nimport gradio\nfrom PIL import Image\n")
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", "-A")
-    git(tmp_path, "commit", "-qm", "sound")
-
-    def change(how: Callable[[Path], object]) -> str:
-        how(tmp_path)
-        git(tmp_path, "add", "-A", "-f")
-        git(tmp_path, "commit", "-q", "--allow-empty", "-m", "changed")
-        return "\n".join(problems(tmp_path))
-
-    return change
+def found_after(change: Callable[[Path], object], folder: Path) -> str:
+    """What the check says of a sound little project in a commit, and what is changed in another."""
+    (folder / "README.md").write_text(README, encoding="utf-8")
+    (folder / "requirements.txt").write_text("gradio[mcp]==6.31.0\nPillow==12.3.0\n")
+    (folder / "app.py").write_text("import sys\n\nimport gradio\nfrom PIL import Image\n")
+    commit(folder)
+    change(folder)
+    commit(folder)
+    return "\n".join(problems(folder))
 
 
 def replaced(name: str, old: str, new: str) -> Callable[[Path], object]:
@@ -65,8 +58,8 @@ def test_this_project_is_fit_for_a_space() -> None:
     assert problems(PROJECT) == []
 
 
-def test_a_sound_project_is_fit(found_after) -> None:
-    assert found_after(lambda folder: None) == ""
+def test_a_sound_project_is_fit(tmp_path) -> None:
+    assert found_after(lambda folder: None, tmp_path) == ""
 
 
 def large(folder: Path) -> None:
@@ -85,8 +78,7 @@ def ignored(folder: Path) -> None:
 
 def once_large(folder: Path) -> None:
     large(folder)
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "large")
+    commit(folder)
     (folder / "weights.bin").unlink()
 
 
@@ -111,5 +103,5 @@ def once_large(folder: Path) -> None:
         (lambda folder: (folder / "requirements.txt").unlink(), "There is no requirements.txt."),
     ],
 )  # fmt: skip
-def test_what_the_hub_would_refuse_is_found(found_after, change, says) -> None:
-    assert says in found_after(change)
+def test_what_the_hub_would_refuse_is_found(tmp_path, change, says) -> None:
+    assert says in found_after(change, tmp_path)

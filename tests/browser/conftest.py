@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -42,19 +41,15 @@ def chromium() -> Iterator[Browser]:
 def window(server: Server, chromium: Browser) -> Iterator[Callable[..., Page]]:
     """Opens windows on the page. Any request to anywhere else, or error in the console, fails the test."""
     contexts: list[BrowserContext] = []
-    strangers: list[str] = []
+    fetched: list[str] = []
     errors: list[str] = []
-
-    def note_request(url: str) -> None:
-        if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(server.address + "/"):
-            strangers.append(url)
 
     def open_window(**options: object) -> Page:
         context = chromium.new_context(**options)
         contexts.append(context)
-        context.on("request", lambda request: note_request(request.url))
+        context.on("request", lambda request: fetched.append(request.url))
         page = context.new_page()
-        page.on("websocket", lambda socket: note_request(socket.url))
+        page.on("websocket", lambda socket: fetched.append(socket.url))
         page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_default_timeout(WAIT)
@@ -65,7 +60,7 @@ def window(server: Server, chromium: Browser) -> Iterator[Callable[..., Page]]:
     yield open_window
     for context in contexts:
         context.close()
-    assert strangers == []
+    assert [url for url in fetched if not url.startswith((f"{server.address}/", "data:", "blob:"))] == []
     assert errors == []
 
 

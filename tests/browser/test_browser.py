@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import compare, fill, first_step, message, small
+from tests.browser.conftest import compare, first_step, message, small
 from tests.helpers.server import PROJECT, Server
 from tests.helpers.visitors import refusal
 
@@ -79,15 +79,13 @@ def test_compare_fills_three_panes_with_pictures_and_numbers(page: Page) -> None
     assert shown_methods(page) == ["baseline", "tome", "todo"]
     assert "Your comparison" in page.locator("#about").inner_text()
     assert len({picture(page, method) for method in shown_methods(page)}) == 3
-    for method in shown_methods(page):
-        shown = numbers(page, method)
-        assert re.fullmatch(r"\d+\.\d\d s", shown["seconds"])
-        assert "Tokens kept" in shown
-        if method != "baseline":
-            assert re.fullmatch(r"\d+\.\d\d×", shown["speedup"])
-            assert re.fullmatch(r"\d\.\d\d×, ceiling \d\.\d\d×", shown["FLOP speed-up"])
-            assert re.fullmatch(r"\d+\.\d\d dB", shown["PSNR"])
-            assert re.fullmatch(r"[01]\.\d{4}", shown["SSIM"])
+    assert {"seconds", "Tokens kept"} <= set(numbers(page, "baseline"))
+    for method in ("tome", "todo"):
+        compared = {"seconds", "speedup", "FLOP speed-up", "Tokens kept", "PSNR", "SSIM"}
+        assert compared <= set(numbers(page, method))
+    expect(page.locator("#left input")).to_have_value("Baseline")
+    expect(page.locator("#right input")).to_have_value("ToDo")
+    expect(page.locator("#stop")).to_be_disabled()
 
 
 def test_a_bar_counts_the_steps_previews_show_the_work_and_stop_ends_it(page: Page) -> None:
@@ -107,15 +105,6 @@ def test_a_bar_counts_the_steps_previews_show_the_work_and_stop_ends_it(page: Pa
     small(page)
     compare(page)
     assert numbers(page, "todo")["seconds"]
-
-
-def test_over_a_limit_of_the_server_it_is_said_and_what_was_typed_stays(page: Page) -> None:
-    fill(page, width=2048, height=2048, steps=100)
-    page.click("#compare")
-    message(page, "megapixel-steps")
-    assert page.locator("#steps input").input_value() == "100"
-    page.get_by_text("Limits of this server").click()
-    expect(page.locator(".limits p")).to_contain_text("500 megapixel-steps")
 
 
 def test_of_repeats_the_median_is_shown(page: Page) -> None:
@@ -159,15 +148,12 @@ def test_the_slider_wipes_between_any_two_results(page: Page) -> None:
 
 NONSENSE = [
     ("prompt", "", {"prompt": ""}),
-    ("prompt", "a" * 77_000, {"prompt": "a" * 77_000}),
     ("width", "3", {"width": 3}),
     ("height", "100000", {"height": 100_000}),
     ("width", "", {"width": None}),
     ("steps", "0", {"steps": 0}),
-    ("factor", "0", {"factor": 0}),
     ("factor", "1.5", {"factor": 1.5}),
     ("repeats", "0", {"repeats": 0}),
-    ("seed", "-1", {"seed": -1}),
     ("seed", "1.7", {"seed": 1.7}),
     ("guidance", "1000", {"guidance_scale": 1000}),
 ]

@@ -13,9 +13,9 @@ import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client
+from hypothesis import strategies as st
 from PIL import Image
 
-import compare  # noqa: F401  first: it keeps the libraries quiet
 from compare import InvalidRequest, Request
 from tests.helpers.server import Server
 
@@ -39,12 +39,15 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-MOMENT = {"width": 128, "height": 128, "steps": 2, "methods": ["todo"]}
+SETTINGS = {
+    "prompt": "a fox", "negative_prompt": "", "width": 128, "height": 128, "steps": 2, "guidance_scale": 4.0,
+    "seed": 0, "factor": 2, "methods": ["todo"], "repeats": 1,
+}  # fmt: skip
 LONG = {"width": 256, "height": 256, "steps": 100, "methods": ["baseline", "todo"]}
 
 
-def predict(client: Client, prompt: str = "a red apple on mint", **changes: object) -> tuple:
-    return client.predict(prompt, **{**MOMENT, **changes}, api_name="/compare")
+def predict(client: Client, **changes: object) -> tuple:
+    return client.predict(**{**SETTINGS, **changes}, api_name="/compare")
 
 
 def pixels(client: Client) -> bytes:
@@ -53,12 +56,14 @@ def pixels(client: Client) -> bytes:
         return picture.tobytes()
 
 
-def is_running(server: Server) -> bool:
-    return metric(server, "todo_in_line") > 0
+def wait_for_a_step(server: Server) -> None:
+    moment = time.time()
+    wait_until(lambda: metric(server, "todo_last_step_timestamp_seconds") > moment)
 
 
-def has_made_a_step_since(server: Server, moment: float) -> bool:
-    return metric(server, "todo_last_step_timestamp_seconds") > moment
+def wait_for_the_end(server: Server) -> None:
+    """Until no run is in progress or waits."""
+    wait_until(lambda: metric(server, "todo_in_line") == 0)
 
 
 def lines(server: Server) -> list[dict]:
@@ -67,29 +72,32 @@ def lines(server: Server) -> list[dict]:
 
 
 def settings_of(**changes: object) -> list[object]:
-    """All but the prompt, in the order of the API."""
-    small = {
-        "negative_prompt": "", "width": 128, "height": 128, "steps": 2, "guidance_scale": 4.0, "seed": 0,
-        "factor": 2, "methods": ["todo"], "repeats": 1,
-    }  # fmt: skip
-    return list({**small, **changes}.values())
+    """In the order of the API."""
+    return list({**SETTINGS, **changes}.values())
 
 
 def refusal(**changes: object) -> str:
     """What `Request` says of settings that are not valid."""
     with pytest.raises(InvalidRequest) as refused:
-        Request(
-            **{"prompt": "a fox", "width": 128, "height": 128, "steps": 2, "guidance_scale": 4.0, **changes}
-        )
+        Request(**{**SETTINGS, **changes})
     return str(refused.value)
 
 
+ANY_JSON = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=40),
+        st.sampled_from([64, 128, 2048, 1, 2, 100, "baseline", "todo", "a fox", 4.5]),
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)  # fmt: skip
+
+
 @contextmanager
-def streaming(server: Server, changes: dict[str, object]) -> Iterator[httpx.Response]:
-    """Ask as a bare HTTP client does, and hang up at the end."""
-    started = httpx.post(
-        f"{server.address}/gradio_api/call/compare", json={"data": ["a fox on navy", *settings_of(**changes)]}
-    )
-    address = f"{server.address}/gradio_api/call/compare/{started.json()['event_id']}"
-    with httpx.Client(timeout=None) as http, http.stream("GET", address) as stream:
-        yield stream
+def long_run(server: Server) -> Iterator[None]:
+    """Ask for one as a bare HTTP client does, wait until it makes steps, and hang up at the end."""
+    address = f"{server.address}/gradio_api/call/compare"
+    started = httpx.post(address, json={"data": settings_of(**LONG)}).json()
+    with httpx.stream("GET", f"{address}/{started['event_id']}", timeout=None):
+        wait_for_a_step(server)
+        yield

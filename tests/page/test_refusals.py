@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from html import unescape
 
 import gradio as gr
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app import Page, Session
 from compare import Request, Stopped
-from page.api import SETTINGS
+from page.html import render
 from server.limits import Limits
 from server.runs import Stop
-from tests.helpers.visitors import from_here, settings_of
-
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=40),
-    st.sampled_from([64, 128, 2048, 1, 2, 100, "baseline", "todo", "a fox", 4.5]),
-)  # fmt: skip
-ANYTHING = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=6,
-)
+from tests.helpers.visitors import ANY_JSON, SETTINGS, from_here, settings_of
 
 
 @pytest.fixture(scope="module")
-def stopped_page(loaded) -> Page:
+def asked() -> list[Request]:
+    """What `stopped_page` was asked to run."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def stopped_page(loaded, asked: list[Request]) -> Page:
     """Its server stops every run before it begins."""
 
     def stopped(request: Request, stop: Stop, max_queue: int) -> Iterator[Stopped]:
+        asked.append(request)
         stop.ask("Stopped: too long.")
         yield Stopped(None)
 
@@ -52,24 +50,49 @@ def said_by_api(page: Page, *settings: object) -> str:
     return refused.value.message
 
 
-def test_why_the_server_stopped_a_run_is_said(stopped_page: Page) -> None:
-    asked = ("a fox", *settings_of())
-    assert "Stopped: too long." in said_by_page(stopped_page, *asked)
-    assert said_by_api(stopped_page, *asked) == "Stopped: too long."
-
-
-@given(st.dictionaries(st.sampled_from(SETTINGS), ANYTHING, min_size=1))
-def test_page_and_api_say_the_same_whatever_is_in_the_fields(
-    stopped_page: Page, changes: dict[str, object]
+@given(st.dictionaries(st.sampled_from(list(SETTINGS)), ANY_JSON))
+@example({})
+def test_any_json_is_taken_as_it_is_or_refused_and_page_and_api_say_the_same(
+    stopped_page: Page, asked: list[Request], changes: dict[str, object]
 ) -> None:
-    settings = {**dict(zip(SETTINGS, ("a fox", *settings_of()), strict=True)), **changes}.values()
-    assert said_by_api(stopped_page, *settings) in said_by_page(stopped_page, *settings)
+    asked.clear()
+    sentence = said_by_api(stopped_page, *settings_of(**changes))
+    assert sentence in said_by_page(stopped_page, *settings_of(**changes))
+    assert sentence.endswith(".")
+    assert len(sentence) < 400
+    assert len(asked) == (2 if sentence == "Stopped: too long." else 0)
+    for name, value in changes.items() if asked else ():
+        assert getattr(asked[0], name) == (tuple(value) if isinstance(value, list) else value)
 
 
-def test_over_a_limit_nothing_runs_and_nothing_but_the_message_changes(loaded) -> None:
-    page = Page(loaded, example=None, limits=Limits(megapixel_steps=1))
+@pytest.mark.parametrize(
+    ("limits", "changes", "says"),
+    [
+        (
+            Limits(megapixel_steps=1),
+            {"width": 512, "height": 256, "steps": 25, "methods": ["baseline", "todo"], "repeats": 3},
+            "are 20 megapixel-steps; this server allows 1 in a request",
+        ),
+        (Limits(prompt_characters=4), {}, "The prompt can have 4 characters on this server; this one has 5"),
+        (Limits(prompt_characters=8), {"negative_prompt": "a" * 9}, "The negative prompt can have 8"),
+        (Limits(repeats=2), {"repeats": 3}, "Repeats can be at most 2 on this server, not 3"),
+    ],
+)
+def test_over_a_limit_nothing_runs_and_nothing_but_the_message_changes(
+    loaded, limits: Limits, changes: dict[str, object], says: str
+) -> None:
+    page = Page(loaded, example=None, limits=limits)
     page.runs.run = None  # calling it would be an error
-    settings = ("a fox", *settings_of(width=512, height=512, steps=50))
+    settings = settings_of(**changes)
     (only,) = page.compare_on_page(Session(), from_here(), *settings)
     assert list(only) == [page.view.message]
-    assert said_by_api(page, *settings) in unescape(only[page.view.message])
+    assert says in (sentence := said_by_api(page, *settings))
+    assert sentence in unescape(only[page.view.message])
+
+
+def test_the_page_names_every_limit() -> None:
+    limits = Limits(
+        megapixel_steps=101, prompt_characters=102, repeats=13, in_line=104, per_minute=105, seconds=106
+    )
+    said = render("settings_help", sizes=(64, 2048), multiple=8, limits=limits).split()
+    assert {str(value) for value in asdict(limits).values()} <= set(said)

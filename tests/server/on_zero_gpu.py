@@ -6,12 +6,11 @@ computes on the CPU.
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import spaces.zero.torch
 from gradio.exceptions import Error
@@ -23,7 +22,7 @@ from compare.experiment.worker import MACHINE
 from compare.models.load import LoadedPipeline, Source, load_pipeline, loaded_pipeline
 from server.zero_gpu import LENT_FOR_TOO_LONG, LentGpu
 from tests.helpers.tiny_models import sdxl_pipeline
-from tests.helpers.visitors import wait_until
+from tests.helpers.visitors import SETTINGS, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +45,8 @@ def _place_is_freed() -> Iterator[None]:
 
 
 def request(**changes: object) -> compare.Request:
-    small = {"prompt": "a fox", "width": 64, "height": 64, "steps": 2, "guidance_scale": 4.0}
-    return compare.Request(**{**small, **changes})
+    small = {"width": 64, "height": 64, "methods": ("baseline", "tome", "todo")}
+    return compare.Request(**{**SETTINGS, **small, **changes})
 
 
 def kinds(events: list[compare.Event]) -> list[type]:
@@ -117,18 +116,13 @@ def test_a_refusal_to_lend_is_shown_in_the_lenders_words(loaded) -> None:
 
 
 def test_a_gpu_that_is_taken_back_is_said(loaded) -> None:
-    before = children()
+    before = psutil.Process().children()
     events = LentGpu(loaded).run(request(steps=100))
     next(event for event in events if isinstance(event, compare.StepDone))
-    (lent,) = children() - before  # each run has a process of its own
-    os.kill(lent, signal.SIGKILL)  # what ZeroGPU does to a run that takes too long
+    (lent,) = set(psutil.Process().children()) - set(before)  # each run has a process of its own
+    lent.kill()  # what ZeroGPU does to a run that takes too long
     with pytest.raises(RunFailed, match=LENT_FOR_TOO_LONG):
         list(events)
-
-
-def children() -> set[int]:
-    tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 def test_a_full_queue_lends_no_gpu(loaded) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,13 +18,13 @@ from gradio_client.exceptions import AppError
 from tests.helpers.server import Server, serving
 from tests.helpers.visitors import (
     LONG,
-    has_made_a_step_since,
-    is_running,
     lines,
+    long_run,
     metric,
     pixels,
     predict,
-    streaming,
+    wait_for_a_step,
+    wait_for_the_end,
     wait_until,
 )
 
@@ -46,7 +45,7 @@ def as_before(server: Server, client: Client) -> Iterator[None]:
     """After the test: the next request is right, the queue empty, no half-written file."""
     right = pixels(client)
     yield
-    wait_until(lambda: not is_running(server))
+    wait_for_the_end(server)
     assert pixels(client) == right
     assert [file for file in server.temporary.glob("*/.*") if file.name != ".lock"] == []
 
@@ -74,33 +73,25 @@ def test_a_full_disk_is_said(server: Server, client: Client) -> None:
 
 @pytest.mark.usefixtures("as_before")
 def test_a_client_that_disappears_frees_the_model(server: Server) -> None:
-    moment = time.time()
-    with streaming(server, LONG):
-        wait_until(lambda: has_made_a_step_since(server, moment))
-    wait_until(lambda: not is_running(server))
+    with long_run(server):
+        pass
     wait_until(lambda: lines(server)[-1].get("outcome") == "gone")
 
 
 def test_on_sigterm_a_run_goes_on_for_the_grace_and_every_visitor_is_told_why(tmp_path: Path) -> None:
-    left_by_a_killed_process = tmp_path / "temporary" / "todo-page-killed"
-    left_by_a_killed_process.mkdir(parents=True)
-    (left_by_a_killed_process / ".lock").touch()
     with serving(tmp_path, "--grace", "4") as server, ThreadPoolExecutor(2) as pool:
-        assert not left_by_a_killed_process.exists()
         one, other = (Client(server.address, verbose=False) for _ in range(2))
-        moment = time.time()
         running = pool.submit(predict, one, **LONG)
-        wait_until(lambda: has_made_a_step_since(server, moment))
+        wait_for_a_step(server)
         waiting = pool.submit(predict, other)
         wait_until(lambda: metric(server, "todo_in_line") == 2)
         server.process.send_signal(signal.SIGTERM)
-        moment = time.time()
         with pytest.raises(AppError, match="Stopped: the server is being stopped or restarted"):
             waiting.result()
+        wait_for_a_step(server)
         assert httpx.get(f"{server.address}/healthz").status_code == 503
         with pytest.raises(AppError, match="The server is being stopped or restarted"):
             predict(other)
-        wait_until(lambda: has_made_a_step_since(server, moment))
         with pytest.raises(AppError, match="Stopped: the server is being stopped or restarted"):
             running.result()
         assert server.process.wait(timeout=60) == 0

@@ -6,7 +6,7 @@ import json
 import re
 import resource
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.helpers.server import Server
-from tests.helpers.visitors import MOMENT, predict, settings_of
+from tests.helpers.visitors import ANY_JSON, predict, settings_of
 
 ADDRESS = "127.0.0.1"
-SCRIPT = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+FIELDS = st.sampled_from(["data", "fn_index", "session_hash", "event_id", "event_data", "trigger_id"])
 
 
 @pytest.mark.parametrize(
@@ -42,36 +42,14 @@ def test_no_file_but_the_intended_ones_is_served(server: Server, path: str) -> N
         assert inside not in answer
 
 
-def test_the_folder_of_pictures_serves_pictures_and_nothing_else(server: Server, client: Client) -> None:
-    predict(client)
-    folder = next(server.temporary.glob("todo-page-*"))
-    picture = next(folder.glob("todo-*.png"))
-    assert httpx.get(f"{server.address}/gradio_api/file={picture}").headers["content-type"] == "image/png"
-    (folder / "notes.txt").write_text("x")
-    for path in (folder, folder / ".lock", folder / "notes.txt", folder / "other.png"):
-        assert httpx.get(f"{server.address}/gradio_api/file={path}").status_code in (403, 404)
-
-
-def test_nothing_can_be_uploaded(server: Server) -> None:
-    answer = httpx.post(f"{server.address}/gradio_api/upload", files={"files": ("a.png", b"x")})
-    assert answer.status_code == 404
-
-
 @pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Origin": "https://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Host": "evil.example"}, 403),
-        ({}, 200),
-    ],
+    "headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}], ids=str
 )
-def test_a_foreign_site_cannot_ask_for_a_run(server: Server, headers: dict[str, str], status: int) -> None:
-    body = {"data": ["", *settings_of(**MOMENT)]}  # an empty prompt, so that nothing runs
+def test_a_foreign_site_cannot_ask_for_a_run(server: Server, headers: dict[str, str]) -> None:
+    body = {"data": settings_of(prompt="")}  # so that nothing runs
     answer = httpx.post(f"{server.address}/gradio_api/call/compare", json=body, headers=headers)
-    assert answer.status_code == status
-    if "Origin" in headers:
-        assert "access-control-allow-origin" not in answer.headers
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["queue/join", "call/compare", "run/compare", "cancel", "reset", "mcp/"])
@@ -80,19 +58,7 @@ def test_a_foreign_site_cannot_ask_for_a_run(server: Server, headers: dict[str, 
     body=st.one_of(
         st.binary(max_size=200),
         st.sampled_from([b"[" * 20_000, b'{"a":' * 5_000, b"\xff\xfe", b"null", b"1e999", b'"\\ud800"']),
-        st.recursive(
-            st.none() | st.booleans() | st.floats() | st.text(max_size=9),
-            lambda inner: (
-                st.lists(inner, max_size=3)
-                | st.dictionaries(
-                    st.sampled_from(
-                        ["data", "fn_index", "session_hash", "event_id", "event_data", "trigger_id"]
-                    ),
-                    inner,
-                )
-            ),
-            max_leaves=8,
-        ).map(lambda value: json.dumps(value).encode()),
+        st.one_of(ANY_JSON, st.dictionaries(FIELDS, ANY_JSON)).map(lambda value: json.dumps(value).encode()),
     ),
     kind=st.sampled_from(["application/json", "text/plain", "multipart/form-data", "application/xml", ""]),
 )
@@ -127,53 +93,42 @@ def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
     assert httpx.get(f"{server.address}/healthz").status_code == 200
 
 
-def test_script_in_a_prompt_stays_text(client: Client) -> None:
-    (entry,), report = predict(client, SCRIPT, negative_prompt=SCRIPT)
-    assert report["request"]["prompt"] == SCRIPT
-    with Image.open(entry["image"]) as picture:
-        assert picture.text["prompt"] == SCRIPT
-        assert picture.text["negative prompt"] == SCRIPT
-
-
 @pytest.mark.parametrize(
-    "prompt", ["a\x00b", "‮a fox", "🦊" * 500, "a\r\nSet-Cookie: x", "{0}%s%n$HOME`id`", "\x1b[2J"]
-)
+    "prompt",
+    [
+        "<script>alert('x')</script><img src=x onerror=alert(1)>", "a\x00b", "‮a fox", "🦊" * 500,
+        "a\r\nSet-Cookie: x", "{0}%s%n$HOME`id`", "\x1b[2J",
+    ],
+)  # fmt: skip
 def test_strange_prompts_are_drawn_or_refused_with_a_sentence(client: Client, prompt: str) -> None:
     with suppress(AppError):
-        _, report = predict(client, prompt, width=64, height=64, steps=1)
+        (entry,), report = predict(client, prompt=prompt, width=64, height=64, steps=1)
         assert report["request"]["prompt"] == prompt
+        with Image.open(entry["image"]) as picture:
+            assert picture.text["prompt"] == prompt
 
 
 def test_a_thousand_open_connections_leave_it_responsive(server: Server, client: Client) -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < 1200:
-        pytest.skip(f"this process may open no more than {most} files")
-    port = int(server.address.rsplit(":", 1)[1])
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 1200), before[1]))
-    held: list[socket.socket] = []
-    try:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1200:
+        pytest.skip(f"this process may open no more than {hard} files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    address = (ADDRESS, httpx.URL(server.address).port)
+    with ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for number in range(1000):
-            held.append(socket.create_connection((ADDRESS, port), timeout=30))
-            if number % 2:  # half of them ask for a stream that never ends, the others never finish asking
-                held[-1].sendall(
-                    f"GET /gradio_api/heartbeat/{number} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n".encode()
-                )
-            else:
-                held[-1].sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nContent-Le")
+            connection = held.enter_context(socket.create_connection(address, timeout=30))
+            # Half of them ask for a stream that never ends, the others never finish asking.
+            stream = f"GET /gradio_api/heartbeat/{number} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n".encode()
+            connection.sendall(stream if number % 2 else b"POST /gradio_api/queue/join HTTP/1.1\r\nContent")
         assert httpx.get(f"{server.address}/healthz", timeout=30).json()["status"] == "ok"
         assert len(predict(client)[0]) == 1
-    finally:
-        for connection in held:
-            connection.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def _raw(server: Server, sent: bytes) -> bytes:
     """What comes back for bytes that no HTTP library would send."""
-    port = int(server.address.rsplit(":", 1)[1])
-    received = b""
-    with socket.create_connection((ADDRESS, port), timeout=10) as connection, suppress(OSError):
+    received, address = b"", (ADDRESS, httpx.URL(server.address).port)
+    with socket.create_connection(address, timeout=10) as connection, suppress(OSError):
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(65536):

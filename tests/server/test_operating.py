@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 from gradio_client import Client
 
 from tests.helpers.server import Server
-from tests.helpers.visitors import (
-    LONG,
-    has_made_a_step_since,
-    is_running,
-    lines,
-    metric,
-    predict,
-    streaming,
-    wait_until,
-)
+from tests.helpers.visitors import lines, long_run, metric, predict, wait_for_the_end
 
 
 def test_health_is_answered_while_a_run_is_going_on(server: Server) -> None:
-    moment = time.time()
-    with streaming(server, LONG):
-        wait_until(lambda: has_made_a_step_since(server, moment))
+    with long_run(server):
         assert httpx.get(f"{server.address}/healthz").json() == {"status": "ok", "in_line": 1}
-    wait_until(lambda: not is_running(server))
+    wait_for_the_end(server)
 
 
 def test_health_runs_a_real_step_when_asked_and_one_for_all_who_ask(server: Server) -> None:
@@ -51,7 +39,7 @@ def test_the_metrics_are_prometheus_text(server: Server, client: Client) -> None
 
 
 def test_a_request_is_logged_without_its_prompt(server: Server, client: Client) -> None:
-    predict(client, "a violet umbrella", seed=77)
+    predict(client, prompt="a violet umbrella")
     assert "violet" not in server.output.read_text()
     last = [line for line in lines(server) if line["logger"] == "server.requests"][-1]
     assert (last["outcome"], last["width"], last["methods"]) == ("finished", 128, ["todo"])

@@ -19,8 +19,13 @@ with temporary_folder(sys.argv[1]) as folder:
     input()
 """
 WAITING = """
+import signal, threading, time
 from server.process import wait_for_shutdown_signal
-print("ready", flush=True)
+def say_when_ready():
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        time.sleep(0.01)
+    print("ready", flush=True)
+threading.Thread(target=say_when_ready).start()
 wait_for_shutdown_signal()
 print("ending", flush=True)
 input()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.limits import OverLimit
+from compare.errors import InvalidRequest
 from server.rate_limiter import REMEMBERED, RateLimiter
 from server.visitors import visitor_of
 
@@ -43,12 +43,12 @@ def test_a_visitor_who_asks_too_often_is_told_when_to_come_back() -> None:
     limiter.admit("a")
     now = 20.0
     limiter.admit("a")
-    with pytest.raises(OverLimit, match="2 requests a minute from each visitor: try again in 40 seconds"):
+    with pytest.raises(InvalidRequest, match="2 requests a minute from each visitor: try again in 40 sec"):
         limiter.admit("a")
     limiter.admit("b")
     now = 60.0
     limiter.admit("a")
-    with pytest.raises(OverLimit, match="in 20 seconds"):
+    with pytest.raises(InvalidRequest, match="in 20 seconds"):
         limiter.admit("a")
 
 
@@ -62,7 +62,7 @@ def test_no_minute_has_more_requests_of_a_visitor_than_allowed(
         now += pause
         try:
             limiter.admit(name)
-        except OverLimit:
+        except InvalidRequest:
             assert sum(now - then < 60 for then in admitted[name]) >= most
         else:
             admitted[name].append(now)
@@ -74,5 +74,5 @@ def test_visitors_of_long_ago_are_forgotten_so_that_memory_does_not_grow() -> No
     for number in range(REMEMBERED + 1):
         limiter.admit(str(number))
     limiter.admit("0")
-    with pytest.raises(OverLimit):
+    with pytest.raises(InvalidRequest):
         limiter.admit(str(REMEMBERED))

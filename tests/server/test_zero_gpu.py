@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-import compare
-from compare.models.load import LoadedPipeline, Source, loaded_pipeline
 from compare.request import Request
-from server.zero_gpu import START, gpu_seconds, runner
-from tests.helpers.tiny_models import sdxl_pipeline
-from tests.helpers.zero_gpu import Lender, lender_on_this_machine
+from server.zero_gpu import START, gpu_seconds
+from tests.helpers.local_http import answering
+from tests.helpers.server import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[2]
 SDXL_AT_FIRST = {"prompt": "a fox", "width": 1024, "height": 1024, "steps": 30, "guidance_scale": 5.0}
 
 
@@ -38,22 +38,35 @@ def test_seconds_are_asked_for_by_size_steps_methods_and_repeats() -> None:
     )
 
 
-def test_elsewhere_a_run_is_nothing_but_the_run() -> None:
-    loaded = loaded_pipeline(sdxl_pipeline(), Source(place="somewhere/tiny-sdxl", name="tiny"))
-    assert isinstance(loaded, LoadedPipeline)
-    run = runner(loaded)
-    assert (run.func, run.args) == (compare.run, (loaded,))
-
-
 @pytest.fixture(scope="module")
-def lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
-    """What the tests of `on_zero_gpu.py`, which all pass, asked of it."""
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[dict[str, str]]]]:
+    """What the tests of `on_zero_gpu.py`, which all pass, asked of the lender: parameters by path."""
+    calls = defaultdict(list)
+
+    class Lender(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            url = urlsplit(self.path)
+            parameters = dict(parse_qsl(url.query))
+            calls[url.path].append(parameters)
+            status, content = 200, {}
+            if url.path == "/schedule" and int(parameters["durationSeconds"]) > 1000:
+                status, content = 429, {"left": 25, "wait": "PT1H"}
+            elif url.path == "/schedule":
+                token = f"token-{len(calls['/schedule'])}"
+                content = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": "GPU-0", "allowToken": token}
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
     folder = tmp_path_factory.mktemp("zero")
-    with lender_on_this_machine() as lender:
+    with answering(Lender) as address:
         environment = {
             **os.environ,
             "SPACES_ZERO_GPU": "true",
-            "SPACES_ZERO_DEVICE_API_URL": lender.address,
+            "SPACES_ZERO_DEVICE_API_URL": address,
             "ZEROGPU_OFFLOAD_DIR": str(folder / "offload"),
             "HOME": str(folder),
         }
@@ -63,26 +76,23 @@ def lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
             cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        yield lender
+        yield calls
 
 
-def test_the_seconds_that_a_run_needs_are_asked_for(lender: Lender) -> None:
-    asked = [int(call["durationSeconds"]) for call in lender.calls("/schedule")]
-    small = Request(prompt="a fox", width=64, height=64, steps=2, guidance_scale=4.0)
+def test_the_seconds_that_a_run_needs_are_asked_for(calls) -> None:
+    asked = [int(call["durationSeconds"]) for call in calls["/schedule"]]
     # `spaces` multiplies by what the machine's GPU is slower than the one that it counts in.
-    factor = asked[0] / gpu_seconds(small)
+    factor = asked[0] / seconds(width=64, height=64, steps=2)
     assert 0.9 <= factor <= 3
-    assert max(asked) / factor == pytest.approx(
-        seconds(width=2048, height=2048, steps=100, repeats=20, guidance_scale=4.0), rel=0.01
-    )
+    most = seconds(width=2048, height=2048, steps=100, repeats=20)
+    assert max(asked) / factor == pytest.approx(most, rel=0.01)
 
 
-def test_every_gpu_that_was_lent_is_given_back(lender: Lender) -> None:
-    lent = {call["allowToken"] for call in lender.calls("/allow")}
-    given_back = {call["allowToken"] for call in lender.calls("/release")}
+def test_every_gpu_that_was_lent_is_given_back(calls) -> None:
+    lent, given_back = ({call["allowToken"] for call in calls[path]} for path in ("/allow", "/release"))
     assert lent
     assert lent <= given_back
 
 
-def test_the_start_is_reported_once(lender: Lender) -> None:
-    assert len(lender.calls("/startup-report")) == 1
+def test_the_start_is_reported_once(calls) -> None:
+    assert len(calls["/startup-report"]) == 1
