@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants, hf_api
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
+from compare import methods
+from compare.methods import METHODS, Method, Reduction
 from compare.models.load import LoadedPipeline, Source, loaded_pipeline
 from compare.request import Request
 from tests.helpers.hub import Hub, hub_on_this_machine
@@ -52,6 +55,24 @@ def request_for() -> Callable[..., Request]:
         return Request(**{**small, **changes})
 
     return make
+
+
+@pytest.fixture
+def outsider(monkeypatch) -> Method:
+    """A method of somebody else: it divides what the UNet predicts by the factor. It is in the registry."""
+
+    @contextmanager
+    def enabled(pipe: object, request: Reduction) -> Iterator[None]:
+        pipe.unet.their_factor = request.factor
+        with pipe.unet.register_forward_hook(lambda unet, args, output: (output[0] / unet.their_factor,)):
+            yield
+        del pipe.unet.their_factor
+
+    method = Method(
+        id="theirs", label="Theirs", description="somebody else's", colour="#123456", enable=enabled
+    )
+    monkeypatch.setattr(methods, "METHODS", (*METHODS, method))
+    return method
 
 
 @pytest.fixture(scope="session")

@@ -50,9 +50,8 @@ def test_a_busy_machine_is_said(loaded, request_for, hand_clock) -> None:
         def work(*_: object) -> None:
             hand_clock.now += 5 if next(calls) == call else 1
 
-        handle = loaded.pipe.unet.register_forward_pre_hook(work)
-        comparison = finished(run(loaded, request_for()))
-        handle.remove()
+        with loaded.pipe.unet.register_forward_pre_hook(work):
+            comparison = finished(run(loaded, request_for()))
         return any("something else was using" in note for note in comparison.notes)
 
     assert said_when_slow_at(4)

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from compare import methods
 from compare.__main__ import main
 from compare.errors import InvalidRequest, OutOfMemory
-from compare.methods import METHODS, Method
 from compare.models.source import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
 from compare.study import sweep as sweep_module
@@ -22,7 +18,6 @@ from compare.study.rows import Row, Setup
 from compare.study.scorers import Scorers
 from compare.study.sweep import Sweep, sweep
 from tests.helpers.sweeps import SETTINGS, swept, written
-from tests.helpers.unet_calls import watched_unet
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -75,8 +70,7 @@ def test_stop_leaves_only_whole_comparisons(loaded, tmp_path) -> None:
 
 def test_the_command_prints_the_table_and_goes_on(tiny_folder, tmp_path, capsys) -> None:
     file = written(tmp_path, SETTINGS.replace('"a fox", "a cat"', '"a fox"'))
-    arguments = ["sweep", str(file), "--out", str(tmp_path / "out")]
-    arguments += ["--model", str(tiny_folder), "--device", "cpu"]
+    arguments = f"sweep {file} --out {tmp_path / 'out'} --model {tiny_folder} --device cpu".split()
     assert main(arguments) == 0
     rows = read_rows(tmp_path / "out", Row)
     assert len(rows) == 8
@@ -113,15 +107,8 @@ def test_fewer_steps_and_levels_can_be_swept(loaded, tmp_path) -> None:
     assert {point.factor for point in points(rows)} == {"2, 2"}
 
 
-def test_a_method_of_somebody_else_can_be_swept(loaded, tmp_path, monkeypatch) -> None:
-    @contextmanager
-    def halved(pipe: object, request: object) -> Iterator[None]:
-        handle = pipe.unet.register_forward_hook(lambda unet, args, output: (output[0] / 2,))
-        yield
-        handle.remove()
-
-    theirs = Method(id="theirs", label="Theirs", description="", colour="#123456", enable=halved)
-    monkeypatch.setattr(methods, "METHODS", (*METHODS, theirs))
+@pytest.mark.usefixtures("outsider")
+def test_a_method_of_somebody_else_can_be_swept(loaded, tmp_path) -> None:
     rows = swept(loaded, tmp_path, SETTINGS.replace('"tome"', '"theirs"'))
     of_theirs = [row for row in rows if row.method == "theirs"]
     assert {(row.flop_speedup, row.ceiling, row.identical) for row in of_theirs} == {(None, None, False)}
@@ -156,28 +143,30 @@ def test_the_command_prints_one_sentence_and_makes_no_folder(tiny_folder, tmp_pa
     file = written(tmp_path, SETTINGS.replace('"todo"', '"magic"'))
     options = ["--out", str(tmp_path / "out"), "--model", str(tiny_folder), "--device", "cpu"]
     assert main(["sweep", str(file), *options]) == 2
-    printed = capsys.readouterr().err
-    assert printed.count("error: ") == 1
-    assert "'magic'" in printed
+    assert "error: 'magic' is not one of them" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_rows_of_other_weights_are_not_added_to(loaded, finished) -> None:
+def test_rows_of_other_weights_are_not_added_to(loaded, rows, finished) -> None:
     with torch.no_grad():
         loaded.pipe.unet.conv_in.weight[0, 0, 0, 0] += 0.5
     with pytest.raises(InvalidRequest, match="rows with weights"):
         swept(loaded, finished)
+    assert read_rows(finished / "out", Row) == rows
 
 
 def test_what_does_not_fit_yields_the_error_and_the_rest_goes_on(loaded, tmp_path) -> None:
-    def too_large(unet: object, args: tuple, kwargs: dict) -> None:
+    def too_large(unet: object, args: tuple) -> None:
         if args[0].shape[-1] > 8:
             raise torch.OutOfMemoryError
 
     text = SETTINGS.replace("[64]", "[128, 64]").replace("[2, 3]", "[2]")
     requests = Sweep.load(written(tmp_path, text)).requests(loaded)
     scorers = Scorers.of(loaded)
-    with watched_unet(loaded, too_large), RowFolder(tmp_path, Setup.of(loaded, scorers), Row) as out:
+    with (
+        loaded.pipe.unet.register_forward_pre_hook(too_large),
+        RowFolder(tmp_path, Setup.of(loaded, scorers), Row) as out,
+    ):
         done = list(sweep(loaded, requests, out, scorers))
     assert sum(isinstance(item, OutOfMemory) for item in done) == len(requests) // 2 == 4
     assert [row.width for row in read_rows(tmp_path, Row)] == [64] * 8
