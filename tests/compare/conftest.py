@@ -16,8 +16,6 @@ from compare.request import Request
 from tests.helpers.hub import Hub, hub_on_this_machine
 from tests.helpers.tiny_models import sdxl_pipeline
 
-SIDE, STEPS = 64, 3
-
 
 class HandClock:
     """Time that passes only where a test says so: no busy machine can spoil the numbers."""
@@ -51,7 +49,7 @@ def request_for() -> Callable[..., Request]:
     """A small valid request, with the fields given changed."""
 
     def make(**changes: object) -> Request:
-        small = {"prompt": "a fox", "width": SIDE, "height": SIDE, "steps": STEPS, "guidance_scale": 4.0}
+        small = {"prompt": "a fox", "width": 64, "height": 64, "steps": 3, "guidance_scale": 4.0}
         return Request(**{**small, **changes})
 
     return make

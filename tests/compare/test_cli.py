@@ -68,11 +68,9 @@ def test_sizes_may_have_two_sides_and_factors_two_levels(tiny_folder, tmp_path) 
         ("bench --attention xformers", "does not run on cpu"),
     ],
 )
-def test_an_error_is_one_sentence_exit_code_2_and_no_folder(
-    tiny_folder, tmp_path, capsys, words, says
-) -> None:
+def test_an_error_is_one_sentence_and_exit_code_2(tiny_folder, tmp_path, capsys, words, says) -> None:
     command, *options = words.split()
-    fixed = ["--model", str(tiny_folder), "--device", "cpu", "--out", str(tmp_path / "out")]
+    fixed = ["--model", str(tiny_folder), "--device", "cpu", "--out", str(tmp_path)]
     assert main([command, *fixed, *options]) == 2
     printed = capsys.readouterr().err
     last = printed.strip().splitlines()[-1]

@@ -64,6 +64,7 @@ def test_what_is_in_the_cache_is_not_fetched_again_and_needs_no_network(hub, fol
     load_pipeline(NAME, device="cpu")
     fetched = len(hub.fetched)
     assert fetched > 5
+    load_pipeline(NAME, device="cpu")
     hub.down = True
     assert load_pipeline(NAME, device="cpu").info.revision == COMMIT
     assert len(hub.fetched) == fetched
@@ -216,19 +217,17 @@ def test_code_from_a_repository_is_neither_run_nor_fetched(hub, folder, tmp_path
     (folder / "model_index.json").write_text(json.dumps({**index, "unet": ["surprise", "Surprise"]}))
     hub.add(NAME, folder)
     for model in (NAME, str(folder)):
-        assert "brings code of its own for its unet (surprise), and such code is never run" in load_error(
-            model
-        )
+        sentence = load_error(model)
+        assert "brings code of its own for its unet (surprise), and such code is never run" in sentence
     assert not (tmp_path / "ran").exists()
     assert not any(name.endswith(".py") for _, name in hub.fetched)
 
 
 def test_stable_diffusion_1_5_and_2_1_are_loaded_as_what_they_are(hub, tmp_path) -> None:
-    old = sd15_pipeline()
-    old.save_pretrained(tmp_path / "sd15")
-    new = sd15_pipeline(use_linear_projection=True, sample_size=96)
-    new.scheduler = type(new.scheduler).from_config(new.scheduler.config, prediction_type="v_prediction")
-    new.save_pretrained(tmp_path / "sd21")
+    pipe = sd15_pipeline(use_linear_projection=True, sample_size=96)
+    sd15_pipeline().save_pretrained(tmp_path / "sd15")
+    pipe.scheduler.register_to_config(prediction_type="v_prediction")
+    pipe.save_pretrained(tmp_path / "sd21")
     for name in ("sd15", "sd21"):
         hub.add(f"somebody/{name}", tmp_path / name)
     loaded = load_pipeline("somebody/sd15", device="cpu")

@@ -15,11 +15,15 @@ from compare.models.placement import attention_backends
 from tests.helpers.load_errors import load_error
 from tests.helpers.tiny_models import sd15_pipeline
 
-INDEX, UNET = "model_index.json", "unet/diffusion_pytorch_model.safetensors"
+INDEX = "model_index.json"
+UNET = "unet/diffusion_pytorch_model.safetensors"
+PICKLED = "unet/diffusion_pytorch_model.bin"
 
 
-def test_a_folder_is_loaded_in_float32_on_a_cpu(tiny_folder) -> None:
+def test_a_folder_is_loaded_in_float32_on_a_cpu_and_quietly(tiny_folder, capfd, recwarn) -> None:
     loaded = load_pipeline(tiny_folder, device="cpu")
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
     assert loaded.dtype == torch.float32
     assert loaded.pipe.vae.dtype == torch.float32
     assert loaded.info.pipeline == "StableDiffusionXLPipeline"
@@ -66,32 +70,21 @@ def test_another_scheduler_takes_over_the_settings_that_it_knows(loaded) -> None
             with_scheduler(loaded, name)
 
 
-def test_loading_and_running_prints_nothing(tiny_folder, capfd, recwarn) -> None:
-    load_pipeline(tiny_folder, device="cpu")
-    assert capfd.readouterr() == ("", "")
-    assert not recwarn.list
-
-
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("files", "says"),
     [
-        (
-            lambda folder: (folder / INDEX).write_text(json.dumps({"_class_name": "FluxPipeline"})),
-            "is a FluxPipeline; this works with",
-        ),
-        (lambda folder: (folder / UNET).write_bytes(b"broken"), "seems broken"),
-        (lambda folder: (folder / UNET).unlink(), "lacks weights as .safetensors"),
-        (
-            lambda folder: (folder / UNET).rename((folder / UNET).with_suffix(".bin")),
-            "lacks weights as .safetensors: other formats are not read",
-        ),
-        (lambda folder: (folder / INDEX).unlink(), "no model_index.json"),
+        ({INDEX: b'{"_class_name": "FluxPipeline"}'}, "is a FluxPipeline; this works with"),
+        ({UNET: b"broken"}, "seems broken"),
+        ({UNET: None}, "lacks weights as .safetensors"),
+        ({UNET: None, PICKLED: b"weights"}, "lacks weights as .safetensors: other formats are not read"),
+        ({INDEX: None}, "no model_index.json"),
     ],
     ids=["another class", "broken", "no weights", "pickled", "no index"],
 )
-def test_a_damaged_folder_gets_a_sentence(tiny_folder, tmp_path, damage, says) -> None:
+def test_a_damaged_folder_gets_a_sentence(tiny_folder, tmp_path, files, says) -> None:
     folder = shutil.copytree(tiny_folder, tmp_path / "damaged")
-    damage(folder)
+    for name, content in files.items():
+        (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     sentence = load_error(folder)
     assert says in sentence
     assert "damaged" in sentence

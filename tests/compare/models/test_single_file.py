@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,9 @@ def sdxl() -> DiffusionPipeline:
     return pipe
 
 
-def sd21(prediction: str = "v_prediction", side: int = 96) -> DiffusionPipeline:
+def sd21(prediction: str, side: int) -> DiffusionPipeline:
     pipe = sd15_pipeline(use_linear_projection=True, sample_size=side)
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, prediction_type=prediction)
+    pipe.scheduler.register_to_config(prediction_type=prediction)
     return pipe
 
 
@@ -56,51 +57,37 @@ def place(hub: Hub, tmp_path) -> Callable[..., Path]:
     return make
 
 
-def assert_same_weights(pipe: DiffusionPipeline, other: DiffusionPipeline) -> None:
-    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
-        if hasattr(pipe, part):
-            ours, theirs = (getattr(p, part).state_dict() for p in (pipe, other))
-            assert ours.keys() == theirs.keys()
-            for name, value in ours.items():
-                assert torch.equal(value, theirs[name]), f"{part}.{name}"
-
-
-@pytest.mark.parametrize(("family", "make"), [(XL, sdxl), (V1, sd15_pipeline)], ids=["sdxl", "sd15"])
-def test_every_weight_arrives_where_it_belongs(place, family, make) -> None:
+@pytest.mark.parametrize(
+    ("family", "make", "written"),
+    [
+        (XL, sdxl, None),
+        (V1, sd15_pipeline, None),
+        (V2_768, partial(sd21, "v_prediction", 96), "v"),
+        (V2_512, partial(sd21, "epsilon", 64), "epsilon"),
+    ],
+    ids=["sdxl", "sd15", "sd21", "sd21-base"],
+)
+def test_weights_and_settings_arrive_where_they_belong(place, hub, family, make, written) -> None:
     pipe = make()
-    path = place(family, pipe)
+    path = place(family, pipe, metadata=written and {"modelspec.prediction_type": written})
     loaded = load_pipeline(path, device="cpu")
     assert type(loaded.pipe) is family.pipeline
-    assert_same_weights(loaded.pipe, pipe)
+    for part in {"unet", "vae", "text_encoder", "text_encoder_2"} & pipe.components.keys():
+        ours, theirs = (getattr(p, part).state_dict() for p in (loaded.pipe, pipe))
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert torch.equal(value, theirs[name]), f"{part}.{name}"
     assert (loaded.info.config, loaded.info.revision) == (family.config, family.revision)
     assert loaded.info.source == str(path)
     assert loaded.remark is None
-    assert loaded.pipe.scheduler.config.prediction_type == "epsilon"
-
-
-def test_no_weight_of_the_configurations_repository_is_fetched(place, hub) -> None:
-    load_pipeline(place(XL, sdxl()), device="cpu")
+    assert loaded.pipe.scheduler.config.prediction_type == pipe.scheduler.config.prediction_type
+    assert loaded.defaults.width == pipe.unet.config.sample_size * 8
     assert hub.fetched
-    assert not any(name.endswith(".safetensors") for _, name in hub.fetched)
-
-
-@pytest.mark.parametrize(
-    ("written", "prediction", "family", "side"),
-    [("v", "v_prediction", V2_768, 96), ("epsilon", "epsilon", V2_512, 64)],
-    ids=["v", "epsilon"],
-)
-def test_stable_diffusion_2_predicts_what_its_metadata_say(place, written, prediction, family, side) -> None:
-    pipe = sd21(prediction, side)
-    loaded = load_pipeline(place(family, pipe, metadata={"modelspec.prediction_type": written}), device="cpu")
-    assert_same_weights(loaded.pipe, pipe)
-    assert loaded.pipe.scheduler.config.prediction_type == prediction
-    assert loaded.info.config == family.config
-    assert loaded.defaults.width == side * 8
-    assert loaded.remark is None
+    assert not any(name.endswith(".safetensors") for _, name in hub.fetched), "weights of the configuration"
 
 
 def test_an_assumed_prediction_is_said(place) -> None:
-    loaded = load_pipeline(place(V2_768, sd21()), device="cpu")
+    loaded = load_pipeline(place(V2_768, sd21("v_prediction", 96)), device="cpu")
     assert loaded.pipe.scheduler.config.prediction_type == "v_prediction"
     assert "does not say what its UNet predicts" in loaded.remark
     assert loaded.remark in prepare(loaded, loaded.request("a fox")).notes
@@ -134,7 +121,9 @@ def test_anything_but_a_whole_text_to_image_model_gets_a_sentence(place, pattern
     path = place(XL, sdxl())
     renamed = {re.sub(pattern, replacement, name): value for name, value in load_file(path).items()}
     save_file(renamed, path)
-    assert says in load_error(path)
+    sentence = load_error(path)
+    assert says in sentence
+    assert str(path) in sentence
 
 
 def test_an_inpainting_model_gets_a_sentence(place) -> None:
