@@ -52,27 +52,20 @@ def _unet_name(name: str, layers: int) -> str:
     for ours, theirs in UNET.items():
         if name.startswith(f"{ours}."):
             return name.replace(ours, theirs)
-    side, _, rest = name.partition(".")
-    if side == "mid_block":
-        part, index, inner = re.fullmatch(r"(\w+)\.(\d+)\.(.*)", rest).groups()
-        return f"middle_block.{2 * int(index) if part == 'resnets' else 1}.{_resnet(part, inner)}"
-    block, part, index, inner = re.fullmatch(r"(\d+)\.(\w+)\.(\d+)\.(.*)", rest).groups()
-    first = int(block) * (layers + 1)
-    if part == "downsamplers":
-        return f"input_blocks.{first + layers + 1}.0.{inner.replace('conv', 'op')}"
-    if part == "upsamplers":  # the place is 1 in a block without attention, and diffusers takes either
-        return f"output_blocks.{first + layers}.2.{inner}"
-    row = (
-        f"input_blocks.{1 + first + int(index)}"
-        if side == "down_blocks"
-        else f"output_blocks.{first + int(index)}"
-    )
-    return f"{row}.{0 if part == 'resnets' else 1}.{_resnet(part, inner)}"
-
-
-def _resnet(part: str, inner: str) -> str:
-    layer, _, rest = inner.partition(".")
-    return f"{RESNET[layer]}.{rest}" if part == "resnets" else inner
+    parts = re.fullmatch(r"(down|mid|up)_blocks?\.(?:(\d+)\.)?(\w+)\.(\d+)\.(.*)", name)
+    side, block, part, index, inner = parts.groups()
+    if part == "resnets":
+        for ours, theirs in RESNET.items():
+            inner = inner.replace(ours, theirs)
+    elif part == "downsamplers":
+        inner = inner.replace("conv", "op")
+    # The upsampler's place is 1 in a block without attention, and diffusers takes either.
+    place = {"resnets": 0, "attentions": 1, "downsamplers": 0, "upsamplers": 2}[part]
+    if side == "mid":
+        return f"middle_block.{2 * int(index) + place}.{inner}"
+    first = {"downsamplers": layers + 1, "upsamplers": layers}.get(part, 1 if side == "down" else 0)
+    row = int(block) * (layers + 1) + first + int(index)
+    return f"{'input' if side == 'down' else 'output'}_blocks.{row}.{place}.{inner}"
 
 
 def _vae(vae: AutoencoderKL) -> Tensors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from statistics import median
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -193,20 +194,15 @@ def test_the_processor_is_not_timed_beside_other_attention(loaded) -> None:
 
 @pytest.mark.parametrize(("batch", "pictures"), [(1, 1), (2, 1), (3, 3), (4, 2)])
 def test_the_batch_is_the_unets_and_even_ones_are_guided(loaded, monkeypatch, batch, pictures) -> None:
-    seen, denoised = [], []
-    step = loaded.pipe.scheduler.step
-
-    def watched_step(prediction: torch.Tensor, *args: object, **kwargs: object) -> object:
-        denoised.append(len(prediction))
-        return step(prediction, *args, **kwargs)
-
-    monkeypatch.setattr(loaded.pipe.scheduler, "step", watched_step)
+    seen = []
+    step = Mock(wraps=loaded.pipe.scheduler.step)
+    monkeypatch.setattr(loaded.pipe.scheduler, "step", step)
     with loaded.pipe.unet.register_forward_pre_hook(lambda unet, args: seen.append(args[0].shape)):
         loop = DenoisingLoop(loaded, 96, 64, batch, steps=2)
         loop.step()
         loop.run()
     assert seen == [(batch, 4, 8, 12)] * 3
-    assert denoised == [pictures] * 2
+    assert [len(call.args[0]) for call in step.call_args_list] == [pictures] * 2
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:

@@ -13,11 +13,10 @@ from compare.models.source import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
 from compare.study import sweep as sweep_module
 from compare.study.curve import markdown, points
-from compare.study.row_folder import RowFolder, read_rows
-from compare.study.rows import Row, Setup
-from compare.study.scorers import Scorers
-from compare.study.sweep import Sweep, sweep
-from tests.helpers.sweeps import SETTINGS, swept, written
+from compare.study.row_folder import read_rows
+from compare.study.rows import Row
+from compare.study.sweep import Sweep
+from tests.helpers.sweeps import SETTINGS, sweeping, swept, written
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -58,13 +57,10 @@ def test_a_line_cut_by_a_kill_is_written_again_and_no_row_is_double(loaded, rows
 
 
 def test_stop_leaves_only_whole_comparisons(loaded, tmp_path) -> None:
-    requests = Sweep.load(written(tmp_path)).requests(loaded)
     stop = threading.Event()
-    scorers = Scorers.of(loaded)
-    with RowFolder(tmp_path / "out", Setup.of(loaded, scorers), Row) as out:
-        for number, _ in enumerate(sweep(loaded, requests, out, scorers, stop)):
-            if number == 1:
-                stop.set()
+    for number, _ in enumerate(sweeping(loaded, tmp_path, stop=stop)):
+        if number == 1:
+            stop.set()
     assert len(read_rows(tmp_path / "out", Row)) == 4
 
 
@@ -163,15 +159,10 @@ def test_what_does_not_fit_yields_the_error_and_the_rest_goes_on(loaded, tmp_pat
             raise torch.OutOfMemoryError
 
     text = SETTINGS.replace("[64]", "[128, 64]").replace("[2, 3]", "[2]")
-    requests = Sweep.load(written(tmp_path, text)).requests(loaded)
-    scorers = Scorers.of(loaded)
-    with (
-        loaded.pipe.unet.register_forward_pre_hook(too_large),
-        RowFolder(tmp_path, Setup.of(loaded, scorers), Row) as out,
-    ):
-        done = list(sweep(loaded, requests, out, scorers))
-    assert sum(isinstance(item, OutOfMemory) for item in done) == len(requests) // 2 == 4
-    assert [row.width for row in read_rows(tmp_path, Row)] == [64] * 8
+    with loaded.pipe.unet.register_forward_pre_hook(too_large):
+        done = list(sweeping(loaded, tmp_path, text))
+    assert [isinstance(item, OutOfMemory) for item in done].count(True) == len(done) // 2 == 4
+    assert [row.width for row in read_rows(tmp_path / "out", Row)] == [64] * 8
 
 
 @pytest.mark.parametrize(
