@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants, hf_api
 
 import compare  # noqa: F401  first: it keeps the libraries quiet
+from compare import methods
+from compare.methods import METHODS, Method, Reduction
 from compare.models.load import LoadedPipeline, Source, loaded_pipeline
 from compare.request import Request
 from tests.helpers.hub import Hub, hub_on_this_machine
 from tests.helpers.tiny_models import sdxl_pipeline
-
-SIDE, STEPS = 64, 3
 
 
 class HandClock:
@@ -48,10 +49,28 @@ def request_for() -> Callable[..., Request]:
     """A small valid request, with the fields given changed."""
 
     def make(**changes: object) -> Request:
-        small = {"prompt": "a fox", "width": SIDE, "height": SIDE, "steps": STEPS, "guidance_scale": 4.0}
+        small = {"prompt": "a fox", "width": 64, "height": 64, "steps": 3, "guidance_scale": 4.0}
         return Request(**{**small, **changes})
 
     return make
+
+
+@pytest.fixture
+def outsider(monkeypatch) -> Method:
+    """A method of somebody else: it divides what the UNet predicts by the factor. It is in the registry."""
+
+    @contextmanager
+    def enabled(pipe: object, request: Reduction) -> Iterator[None]:
+        pipe.unet.their_factor = request.factor
+        with pipe.unet.register_forward_hook(lambda unet, args, output: (output[0] / unet.their_factor,)):
+            yield
+        del pipe.unet.their_factor
+
+    method = Method(
+        id="theirs", label="Theirs", description="somebody else's", colour="#123456", enable=enabled
+    )
+    monkeypatch.setattr(methods, "METHODS", (*METHODS, method))
+    return method
 
 
 @pytest.fixture(scope="session")

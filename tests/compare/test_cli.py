@@ -47,25 +47,33 @@ def test_sizes_may_have_two_sides_and_factors_two_levels(tiny_folder, tmp_path) 
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("words", "says"),
     [
-        (["--size", "3"], "Width must be a multiple of 8"),
-        (["--size", "nan"], "not nan"),
-        (["--size", "big"], "not 'big'"),
-        (["--steps", "0"], "Steps must be"),
-        (["--steps", "2.5"], "not 2.5"),
-        (["--factor", "1.5"], "Factor must be"),
-        (["--factor", "2", "2", "2"], "level"),
-        (["--seed", "-1"], "Seed must be"),
-        (["--methods", "magic"], "'magic' is not one of them"),
-        (["--model", "no/such/folder"], "There is no model no/such/folder"),
+        ("run fox --size 3", "Width must be a multiple of 8"),
+        ("run fox --size nan", "not nan"),
+        ("run fox --size big", "not 'big'"),
+        ("run fox --steps 0", "Steps must be"),
+        ("run fox --steps 2.5", "not 2.5"),
+        ("run fox --factor 1.5", "Factor must be"),
+        ("run fox --factor 2 2 2", "level"),
+        ("run fox --seed -1", "Seed must be"),
+        ("run fox --methods magic", "'magic' is not one of them"),
+        ("run fox --model no/such/folder", "There is no model no/such/folder"),
+        ("bench --sizes big", "not 'big'"),
+        ("bench --factors 1", "from 2 to 8"),
+        ("bench --methods magic", "'magic' is not one of them"),
+        ("bench --rounds none", "Rounds must be"),
+        ("bench --architecture sdxl", "exclude each other"),
+        ("bench --random-weights", "goes with --architecture"),
+        ("bench --attention xformers", "does not run on cpu"),
     ],
 )
-def test_an_error_is_one_sentence_and_exit_code_2(tiny_folder, tmp_path, capsys, options, says) -> None:
-    code = main(command(tiny_folder, "--out", str(tmp_path), *options))
+def test_an_error_is_one_sentence_and_exit_code_2(tiny_folder, tmp_path, capsys, words, says) -> None:
+    command, *options = words.split()
+    fixed = ["--model", str(tiny_folder), "--device", "cpu", "--out", str(tmp_path)]
+    assert main([command, *fixed, *options]) == 2
     printed = capsys.readouterr().err
     last = printed.strip().splitlines()[-1]
-    assert code == 2
     assert last.startswith("error: ")
     assert says in last
     assert "Traceback" not in printed

@@ -22,7 +22,10 @@ def comparison(loaded, request_for) -> Comparison:
 
 
 def test_a_saved_comparison_is_loaded_back_as_it_was(comparison, tmp_path) -> None:
-    loaded = load_comparison(save_comparison(comparison, tmp_path / "new" / "result"))
+    folder = save_comparison(comparison, tmp_path / "new" / "result")
+    names = {file.name for file in folder.iterdir()}
+    assert names == {"report.json", "comparison.png", *(f"{method}.png" for method in METHODS)}
+    loaded = load_comparison(folder)
     assert loaded == comparison
     assert [r.image.tobytes() for r in loaded.results] == [r.image.tobytes() for r in comparison.results]
 
@@ -30,10 +33,8 @@ def test_a_saved_comparison_is_loaded_back_as_it_was(comparison, tmp_path) -> No
 def test_the_report_is_strict_json_even_for_identical_pictures(loaded, request_for, tmp_path) -> None:
     same = finished(run(loaded, request_for(factor=1)))
 
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    report = json.loads((save_comparison(same, tmp_path) / "report.json").read_text(), parse_constant=refuse)
+    text = (save_comparison(same, tmp_path) / "report.json").read_text()
+    report = json.loads(text, parse_constant=pytest.fail)  # NaN and Infinity are not JSON
     scores = report["results"][1]["scores"]
     assert scores["identical"] is True
     assert scores["psnr"] is None
@@ -61,11 +62,8 @@ def test_pictures_carry_their_settings(comparison, tmp_path) -> None:
         assert "somewhere/tiny-sdxl" in picture.info["model"]
     with Image.open(folder / "comparison.png") as sheet:
         assert sheet.info["prompt"] == comparison.request.prompt
-
-
-def test_the_folder_has_one_picture_per_method(comparison, tmp_path) -> None:
-    names = {file.name for file in save_comparison(comparison, tmp_path).iterdir()}
-    assert names == {"report.json", "comparison.png", *(f"{method}.png" for method in METHODS)}
+        assert sheet.width > len(METHODS) * 300, "the pictures are beside each other"
+        assert sheet.height > 352
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "not json", '{"results": [{"method": "../secret"}]}'])
@@ -78,12 +76,6 @@ def test_a_file_that_is_no_report_is_refused(tmp_path, text) -> None:
 def test_a_missing_report_is_missing(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
         load_comparison(tmp_path)
-
-
-def test_the_sheet_has_all_pictures_beside_each_other(comparison) -> None:
-    sheet = contact_sheet(comparison)
-    assert sheet.width > len(comparison.results) * 300
-    assert sheet.height > 352
 
 
 def test_speed_up_never_stands_without_its_ceiling(comparison) -> None:

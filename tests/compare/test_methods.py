@@ -1,53 +1,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-import torch
 
 from compare import methods
 from compare.experiment.worker import run
-from compare.methods import METHODS, Method, Reduction
 from compare.script import script_for
 from compare.sheet import times_of
 from compare.study.grid_variants import studied_methods
 from tests.helpers.run import finished
 
 
-@contextmanager
-def damped(pipe: object, request: Reduction) -> Iterator[None]:
-    """Stands in for somebody else's package, with its own enable and disable."""
-
-    def damp(_: object, __: object, output: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        return (output[0] * 0.9,)
-
-    handle = pipe.unet.register_forward_hook(damp)
-    yield
-    handle.remove()
-
-
-OUTSIDER = Method(id="damped", label="Damped", description="somebody else's", colour="#123456", enable=damped)
-
-
-@pytest.fixture
-def outsider(monkeypatch) -> Method:
-    """One more entry in the registry."""
-    monkeypatch.setattr(methods, "METHODS", (*METHODS, OUTSIDER))
-    return OUTSIDER
-
-
-def test_a_method_of_somebody_else_is_a_column_like_any_other(loaded, request_for, outsider) -> None:
-    comparison = finished(run(loaded, request_for(methods=("damped", "todo", "baseline"))))
-    assert [result.label for result in comparison.results] == ["Baseline", "Damped", "ToDo"]
-    damped = comparison.result("damped")
-    assert not damped.scores.identical
-    assert damped.speedup > 0
-    assert damped.plan.flop_speedup is None, "nobody has counted its FLOPs"
-    assert re.fullmatch(r"[\d.]+ s, [\d.]+×", times_of(damped))
+@pytest.mark.usefixtures("outsider")
+def test_a_method_of_somebody_else_is_a_column_like_any_other(loaded, request_for) -> None:
+    comparison = finished(run(loaded, request_for(methods=("theirs", "todo", "baseline"))))
+    assert [result.label for result in comparison.results] == ["Baseline", "Theirs", "ToDo"]
+    theirs = comparison.result("theirs")
+    assert not theirs.scores.identical
+    assert theirs.speedup > 0
+    assert theirs.plan.flop_speedup is None, "nobody has counted its FLOPs"
+    assert re.fullmatch(r"[\d.]+ s, [\d.]+×", times_of(theirs))
     assert not loaded.pipe.unet._forward_hooks
-    assert "Damped has to be enabled" in script_for(comparison.request, "damped", loaded.info)
+    assert "Theirs has to be enabled" in script_for(comparison.request, "theirs", loaded.info)
 
 
 def test_ids_and_colours_are_unique_and_ids_are_file_names() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -53,90 +53,66 @@ def _handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path).strip("/")
+            owner, name, *rest = path.removeprefix("api/models/").split("/")
+            kind, revision, *file = rest or ("revision", "main")
+            repository = f"{owner}/{name}"
             if hub.down:
-                return self._refuse(503, "")
-            if path.startswith("api/models/"):
-                return self._of_the_api(path.removeprefix("api/models/"))
-            owner, name, _, revision, file = path.split("/", 4)
-            return self._file(f"{owner}/{name}", revision, file)
+                self._answer(503)
+            elif repository not in hub.repositories:
+                self._answer(404, {"X-Error-Code": "RepoNotFound"})
+            elif repository in hub.gated:
+                self._answer(403, {"X-Error-Code": "GatedRepo"})
+            elif revision not in hub.revisions[repository]:
+                self._answer(404, {"X-Error-Code": "RevisionNotFound"})
+            else:
+                commit = revision if len(revision) == 40 else COMMIT
+                if kind == "resolve":
+                    self._answer_file(repository, commit, "/".join(file))
+                else:
+                    self._answer_list(repository, commit, kind)
 
         do_HEAD = do_GET
 
-        def _of_the_api(self, path: str) -> None:
-            owner, name, *rest = path.split("/")
-            repository = f"{owner}/{name}"
-            kind, revision = (*rest, "revision", "main")[:2] if len(rest) >= 2 else ("revision", "main")
-            if not self._may_see(repository, revision):
-                return
+        def _answer_list(self, repository: str, commit: str, kind: str) -> None:
             folder = hub.repositories[repository]
-            files = sorted(file for file in folder.rglob("*") if file.is_file())
+            files = {
+                file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()
+            }
             if kind == "tree":
-                listed = [
-                    {
-                        "type": "file",
-                        "path": file.relative_to(folder).as_posix(),
-                        "size": file.stat().st_size,
-                        "oid": _sum(file),
-                    }
-                    for file in files
+                content: object = [
+                    {"type": "file", "path": name, "size": file.stat().st_size, "oid": _sum(file)}
+                    for name, file in files.items()
                 ]
-                self._answer_json(listed)
             else:
-                siblings = [{"rfilename": file.relative_to(folder).as_posix()} for file in files]
-                self._answer_json({"id": repository, "sha": _commit(revision), "siblings": siblings})
+                siblings = [{"rfilename": name} for name in files]
+                content = {"id": repository, "sha": commit, "siblings": siblings}
+            self._answer(200, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
-        def _may_see(self, repository: str, revision: str) -> bool:
-            if repository not in hub.repositories:
-                self._refuse(404, "RepoNotFound")
-            elif repository in hub.gated:
-                self._refuse(403, "GatedRepo")
-            elif revision not in hub.revisions[repository]:
-                self._refuse(404, "RevisionNotFound")
-            else:
-                return True
-            return False
-
-        def _file(self, repository: str, revision: str, name: str) -> None:
-            if not self._may_see(repository, revision):
-                return
+        def _answer_file(self, repository: str, commit: str, name: str) -> None:
             file = hub.repositories[repository] / name
             if not file.is_file():
-                self._refuse(404, "EntryNotFound")
+                self._answer(404, {"X-Error-Code": "EntryNotFound"})
                 return
-            content = file.read_bytes()
-            self.send_response(200)
-            self.send_header("X-Repo-Commit", _commit(revision))
-            self.send_header("ETag", f'"{_sum(file)}"')
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
             if self.command == "GET":
                 hub.fetched.append((repository, name))
-                self.wfile.write(content[: len(content) // 2] if name in hub.cut_off else content)
-            if name in hub.cut_off:
-                self.close_connection = True
+            headers = {"X-Repo-Commit": commit, "ETag": f'"{_sum(file)}"'}
+            self._answer(200, headers, file.read_bytes(), is_cut_off=name in hub.cut_off)
 
-        def _answer_json(self, content: object) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def _refuse(self, status: int, code: str) -> None:
+        def _answer(
+            self, status: int, headers: Mapping[str, str] = {}, body: bytes = b"", is_cut_off: bool = False
+        ) -> None:
             self.send_response(status)
-            self.send_header("X-Error-Code", code)
-            self.send_header("Content-Length", "0")
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
             self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body[: len(body) // 2] if is_cut_off else body)
+            self.close_connection |= is_cut_off
 
         def log_message(self, *_: object) -> None:
             pass
 
     return Handler
-
-
-def _commit(revision: str) -> str:
-    return revision if len(revision) == 40 else COMMIT
 
 
 def _sum(file: Path) -> str:

@@ -22,26 +22,22 @@ UNET = {
 }  # fmt: skip
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 OPEN_CLIP = {
+    "embeddings.position_embedding.weight": "positional_embedding", "embeddings.token": "token",
+    "text_projection.weight": "text_projection", "final_layer_norm": "ln_final",
     "layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
     "self_attn.out_proj": "attn.out_proj",
 }  # fmt: skip
 
 
 def save_single_file(pipe: DiffusionPipeline, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Save Stable Diffusion 1.5 or XL, with their text encoders in CLIP's and OpenCLIP's layout."""
-    first = "conditioner.embedders.0" if hasattr(pipe, "text_encoder_2") else "cond_stage_model"
-    tensors = _clip(pipe.text_encoder.state_dict(), f"{first}.transformer.text_model.")
+    """Save Stable Diffusion 1.5, whose text encoder is CLIP's, 2, whose is OpenCLIP's, or XL, with both."""
     if hasattr(pipe, "text_encoder_2"):
-        tensors |= _open_clip(pipe.text_encoder_2.state_dict(), "conditioner.embedders.1.model.")
-    _save(pipe, tensors, path, metadata)
-
-
-def save_single_file_v2(pipe: DiffusionPipeline, path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Save Stable Diffusion 2, whose only text encoder is OpenCLIP's."""
-    _save(pipe, _open_clip(pipe.text_encoder.state_dict(), "cond_stage_model.model."), path, metadata)
-
-
-def _save(pipe: DiffusionPipeline, tensors: Tensors, path: Path, metadata: dict[str, str] | None) -> None:
+        tensors = _clip(pipe.text_encoder, "conditioner.embedders.0.transformer.text_model.")
+        tensors |= _open_clip(pipe.text_encoder_2, "conditioner.embedders.1.model.")
+    elif pipe.unet.config.use_linear_projection:
+        tensors = _open_clip(pipe.text_encoder, "cond_stage_model.model.")
+    else:
+        tensors = _clip(pipe.text_encoder, "cond_stage_model.transformer.text_model.")
     tensors |= {f"model.diffusion_model.{name}": value for name, value in _unet(pipe.unet).items()}
     tensors |= {f"first_stage_model.{name}": value for name, value in _vae(pipe.vae).items()}
     save_file({name: value.contiguous().clone() for name, value in tensors.items()}, path, metadata)
@@ -56,27 +52,20 @@ def _unet_name(name: str, layers: int) -> str:
     for ours, theirs in UNET.items():
         if name.startswith(f"{ours}."):
             return name.replace(ours, theirs)
-    side, _, rest = name.partition(".")
-    if side == "mid_block":
-        part, index, inner = re.fullmatch(r"(\w+)\.(\d+)\.(.*)", rest).groups()
-        return f"middle_block.{2 * int(index) if part == 'resnets' else 1}.{_resnet(part, inner)}"
-    block, part, index, inner = re.fullmatch(r"(\d+)\.(\w+)\.(\d+)\.(.*)", rest).groups()
-    first = int(block) * (layers + 1)
-    if part == "downsamplers":
-        return f"input_blocks.{first + layers + 1}.0.{inner.replace('conv', 'op')}"
-    if part == "upsamplers":  # the place is 1 in a block without attention, and diffusers takes either
-        return f"output_blocks.{first + layers}.2.{inner}"
-    row = (
-        f"input_blocks.{1 + first + int(index)}"
-        if side == "down_blocks"
-        else f"output_blocks.{first + int(index)}"
-    )
-    return f"{row}.{0 if part == 'resnets' else 1}.{_resnet(part, inner)}"
-
-
-def _resnet(part: str, inner: str) -> str:
-    layer, _, rest = inner.partition(".")
-    return f"{RESNET[layer]}.{rest}" if part == "resnets" else inner
+    parts = re.fullmatch(r"(down|mid|up)_blocks?\.(?:(\d+)\.)?(\w+)\.(\d+)\.(.*)", name)
+    side, block, part, index, inner = parts.groups()
+    if part == "resnets":
+        for ours, theirs in RESNET.items():
+            inner = inner.replace(ours, theirs)
+    elif part == "downsamplers":
+        inner = inner.replace("conv", "op")
+    # The upsampler's place is 1 in a block without attention, and diffusers takes either.
+    place = {"resnets": 0, "attentions": 1, "downsamplers": 0, "upsamplers": 2}[part]
+    if side == "mid":
+        return f"middle_block.{2 * int(index) + place}.{inner}"
+    first = {"downsamplers": layers + 1, "upsamplers": layers}.get(part, 1 if side == "down" else 0)
+    row = int(block) * (layers + 1) + first + int(index)
+    return f"{'input' if side == 'down' else 'output'}_blocks.{row}.{place}.{inner}"
 
 
 def _vae(vae: AutoencoderKL) -> Tensors:
@@ -104,28 +93,24 @@ def _vae_name(name: str, blocks: int) -> str:
     return re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{blocks - 1 - int(m[1])}.upsample", name)
 
 
-def _clip(tensors: Tensors, prefix: str) -> Tensors:
-    return {prefix + name.removeprefix("text_model."): value for name, value in tensors.items()}
+def _clip(encoder: torch.nn.Module, prefix: str) -> Tensors:
+    return {prefix + name: value for name, value in _text_model(encoder).items()}
 
 
-def _open_clip(tensors: Tensors, prefix: str) -> Tensors:
+def _text_model(encoder: torch.nn.Module) -> Tensors:
+    return {name.removeprefix("text_model."): value for name, value in encoder.state_dict().items()}
+
+
+def _open_clip(encoder: torch.nn.Module, prefix: str) -> Tensors:
+    tensors = _text_model(encoder)
     renamed = {}
-    tensors = {name.removeprefix("text_model."): value for name, value in tensors.items()}
     for name, value in tensors.items():
-        if name == "embeddings.position_embedding.weight":
-            renamed["positional_embedding"] = value
-        elif name == "embeddings.token_embedding.weight":
-            renamed["token_embedding.weight"] = value
-        elif name == "text_projection.weight":
-            renamed["text_projection"] = value.T
-        elif name.startswith("final_layer_norm."):
-            renamed[name.replace("final_layer_norm", "ln_final")] = value
-        elif "self_attn.q_proj" in name:  # the three are one matrix there
+        new = name.replace("encoder.layers", "transformer.resblocks")
+        if "self_attn.q_proj" in name:  # the three are one matrix there
             three = [tensors[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
-            new = name.replace("self_attn.q_proj.", "attn.in_proj_")
-            renamed[new.replace("encoder.layers", "transformer.resblocks")] = torch.cat(three)
-        elif "encoder.layers" in name and "k_proj" not in name and "v_proj" not in name:
+            renamed[new.replace("self_attn.q_proj.", "attn.in_proj_")] = torch.cat(three)
+        elif "k_proj" not in name and "v_proj" not in name:
             for ours, theirs in OPEN_CLIP.items():
-                name = name.replace(ours, theirs)
-            renamed[name.replace("encoder.layers", "transformer.resblocks")] = value
+                new = new.replace(ours, theirs)
+            renamed[new] = value.T if name == "text_projection.weight" else value
     return {prefix + name: value for name, value in renamed.items()}

@@ -32,17 +32,16 @@ REQUESTS = (
 
 def hashes() -> dict[str, str]:
     """By request (its place in `REQUESTS`) and method."""
-    from compare import Finished, load_pipeline, run
+    from compare import load_pipeline, run
+    from tests.helpers.run import finished
 
     loaded = load_pipeline(device="cpu")
     found = {}
     for number, request in enumerate(REQUESTS):
         size = {"width": 128, "height": 128, "steps": 4}
-        for event in run(loaded, loaded.request(**{**size, **request})):
-            if isinstance(event, Finished):
-                for result in event.comparison.results:
-                    pixels = result.image.convert("RGB").tobytes()
-                    found[f"{number} {result.method}"] = hashlib.sha256(pixels).hexdigest()
+        for result in finished(run(loaded, loaded.request(**{**size, **request}))).results:
+            pixels = result.image.convert("RGB").tobytes()
+            found[f"{number} {result.method}"] = hashlib.sha256(pixels).hexdigest()
     return found
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 from compare.models.load import LoadedPipeline
-from compare.study.row_folder import RowFolder
+from compare.study.row_folder import RowFolder, read_rows
 from compare.study.rows import Row, Setup
 from compare.study.scorers import Scorers
 from compare.study.sweep import Sweep, sweep
@@ -27,11 +29,17 @@ def written(folder: Path, text: str = SETTINGS) -> Path:
     return file
 
 
-def swept(loaded: LoadedPipeline, folder: Path, text: str = SETTINGS) -> list[Row]:
-    """The rows in `out` in the folder, after a sweep into it."""
+def sweeping(
+    loaded: LoadedPipeline, folder: Path, text: str = SETTINGS, stop: Event | None = None
+) -> Iterator[object]:
+    """What a sweep into `out` in the folder yields."""
     requests = Sweep.load(written(folder, text)).requests(loaded)
     scorers = Scorers.of(loaded)
     with RowFolder(folder / "out", Setup.of(loaded, scorers), Row) as out:
-        for _ in sweep(loaded, requests, out, scorers):
-            pass
-        return out.rows
+        yield from sweep(loaded, requests, out, scorers, stop)
+
+
+def swept(loaded: LoadedPipeline, folder: Path, text: str = SETTINGS) -> list[Row]:
+    """The rows in `out` in the folder, after a sweep into it."""
+    list(sweeping(loaded, folder, text))
+    return read_rows(folder / "out", Row)

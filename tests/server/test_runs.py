@@ -24,7 +24,6 @@ from server.limits import Limits
 from server.log import JsonLines
 from server.runs import CLOSING, DISK_FULL, STOPPED_BY_CLOSING, Job, Runs, Stop
 from tests.helpers.traces import traces_of_a_patch
-from tests.helpers.unet import watched_unet
 from tests.helpers.visitors import SETTINGS, wait_until
 
 STEPS = 3
@@ -80,7 +79,7 @@ def failing(loaded: LoadedPipeline, error: BaseException, at_call: int) -> Itera
         if next(calls) == at_call:
             raise error
 
-    with watched_unet(loaded, fail):
+    with loaded.pipe.unet.register_forward_pre_hook(fail):
         yield
 
 
@@ -119,7 +118,10 @@ class TestAfterAFault:
             if hasattr(unet, "_todo_patch"):
                 assert job.stop.wait(20)
 
-        with watched_unet(loaded, hold_once_baseline_is_done), runs.events(job) as events:
+        with (
+            loaded.pipe.unet.register_forward_pre_hook(hold_once_baseline_is_done),
+            runs.events(job) as events,
+        ):
             *_, last = events
         assert [result.method for result in last.comparison.results] == ["baseline"]
         assert "a run may take 1 seconds on this server" in job.stop.because
@@ -151,7 +153,7 @@ class TestAfterAFault:
         def look(*_: object) -> None:
             lengths.append(len(MACHINE))
 
-        with watched_unet(loaded, look), ThreadPoolExecutor(12) as pool:
+        with loaded.pipe.unet.register_forward_pre_hook(look), ThreadPoolExecutor(12) as pool:
             said = set(pool.map(ask, range(12)))
         assert said == {"answered", "The queue is full: it holds 3 comparisons. Try again soon."}
         assert max(lengths) <= 3
@@ -167,7 +169,7 @@ def test_a_server_that_closes_lets_the_run_in_progress_finish_and_tells_all_othe
     def hold(*_: object) -> None:
         assert go_on.wait(60)
 
-    with watched_unet(loaded, hold), ThreadPoolExecutor(3) as pool:
+    with loaded.pipe.unet.register_forward_pre_hook(hold), ThreadPoolExecutor(3) as pool:
         running = pool.submit(events_of_job, runs, first)
         wait_until(lambda: value(runs, "todo_last_step_timestamp_seconds") > 0)
         waiting = pool.submit(events_of_job, runs, second)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from compare.__main__ import main
 from compare.bench.files import load_bench
 from compare.bench.table import markdown
@@ -26,27 +24,6 @@ def test_the_profile_command_prints_a_table(tiny_folder, capsys) -> None:
     assert main(["profile", "--model", str(tiny_folder), *options]) == 0
     heads = "| part, ms | Baseline | ToDo, rotating grid, factor 2 | Upper bound of ToDo |"
     assert heads in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--sizes", "big"], "not 'big'"),
-        (["--factors", "1"], "from 2 to 8"),
-        (["--methods", "magic"], "'magic' is not one of them"),
-        (["--rounds", "none"], "Rounds must be"),
-        (["--architecture", "sdxl"], "exclude each other"),
-        (["--random-weights"], "goes with --architecture"),
-        (["--attention", "xformers"], "does not run on cpu"),
-    ],
-)
-def test_an_error_is_one_sentence_and_exit_code_2(tiny_folder, tmp_path, capsys, options, says) -> None:
-    fixed = ["bench", "--model", str(tiny_folder), "--device", "cpu", "--out", str(tmp_path)]
-    assert main([*fixed, *options]) == 2
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    assert says in last
-    assert not list(tmp_path.iterdir())
 
 
 def test_baseline_alone_has_no_profile(tiny_folder, capsys) -> None:

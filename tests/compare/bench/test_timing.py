@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from statistics import median
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -20,11 +19,9 @@ from compare.bench.table import markdown
 from compare.bench.timing import Progress, bench
 from compare.bench.variants import TODO_TWO_LEVELS, Variant, variants
 from compare.errors import InvalidRequest
-from compare.methods import METHODS, Method, Reduction
 from compare.models.load import LoadedPipeline, Source, loaded_pipeline
 from tests.helpers.tiny_models import sd15_pipeline
 from tests.helpers.traces import traces_of_a_patch
-from tests.helpers.unet_calls import watched_unet
 from todo_patch import ToDo, ToMe, plan
 
 BASELINE, TODO, TOME = Variant(methods.BASELINE), Variant(methods.TODO, 2), Variant(methods.TOME, 2)
@@ -60,7 +57,7 @@ def test_the_warm_up_is_not_timed_and_a_run_has_its_steps(loaded, hand_clock) ->
         hand_clock.now += 1 if calls else 100
         calls.append("call")
 
-    with watched_unet(loaded, slow_warm_up):
+    with loaded.pipe.unet.register_forward_pre_hook(slow_warm_up):
         rows = rows_of(loaded, asked(methods=("todo", "tome"), steps=3), lambda progress: calls.clear())
     assert len(rows) == 5
     for row in rows.values():
@@ -75,7 +72,7 @@ def test_speed_up_is_paired_within_a_round_and_compared_with_the_bound(loaded, h
     def slow(*_: object) -> None:
         hand_clock.now += seconds[order[-1].variant][order[-1].round - 1]
 
-    with watched_unet(loaded, slow):
+    with loaded.pipe.unet.register_forward_pre_hook(slow):
         rows = rows_of(loaded, asked(methods=("todo",), steps=0), order.append)
     baseline, todo, bound = (rows[variant].step for variant in (BASELINE, TODO, BOUND))
     assert baseline.paired.median == bound.of_limit == bound.saved_of_limit == 1
@@ -98,19 +95,16 @@ def test_rows_carry_the_plan(loaded) -> None:
     assert (rows[BASELINE].flop_speedup, rows[BASELINE].ceiling) == (1, None)
 
 
-def test_a_method_of_somebody_else_is_timed_but_not_counted(loaded, monkeypatch) -> None:
-    @contextmanager
-    def enabled(pipe: object, request: Reduction) -> Iterator[None]:
-        pipe.unet.their_factor = request.factor
-        yield
-        del pipe.unet.their_factor
+@pytest.mark.usefixtures("outsider")
+def test_a_method_of_somebody_else_is_timed_but_not_counted(loaded) -> None:
+    factors = set()
 
-    theirs = Method(id="theirs", label="Theirs", description="", colour="#123456", enable=enabled)
-    monkeypatch.setattr(methods, "METHODS", (*METHODS, theirs))
-    factors = []
-    with watched_unet(loaded, lambda unet, *_: factors.append(getattr(unet, "their_factor", None))):
+    def look(unet: torch.nn.Module, *_: object) -> None:
+        factors.add(getattr(unet, "their_factor", None))
+
+    with loaded.pipe.unet.register_forward_pre_hook(look):
         *_, report = bench(loaded, asked(methods=("theirs",), factors=(3,), steps=0))
-    assert set(factors) == {None, 3}
+    assert factors == {None, 3}
     assert len(report.rows) == 2, "there is no upper bound"
     row = report.rows[1]
     assert row.step.paired.median > 0
@@ -129,7 +123,7 @@ def test_out_of_memory_is_a_row_and_the_rest_goes_on(loaded, victim, error) -> N
         if order[-1].variant == victim and order[-1].round == 2:
             raise error
 
-    with watched_unet(loaded, fail):
+    with loaded.pipe.unet.register_forward_pre_hook(fail):
         rows = rows_of(loaded, asked(methods=("todo",), rounds=3), order.append)
     assert "does not fit into the memory of this CPU" in rows[victim].failure
     assert rows[victim].step is None
@@ -149,7 +143,10 @@ def test_any_other_error_comes_out_and_leaves_the_model_unpatched(loaded) -> Non
         if order[-1].variant == TODO:
             raise RuntimeError("something else")
 
-    with watched_unet(loaded, fail), pytest.raises(RuntimeError, match="something else"):
+    with (
+        loaded.pipe.unet.register_forward_pre_hook(fail),
+        pytest.raises(RuntimeError, match="something else"),
+    ):
         rows_of(loaded, asked(), order.append)
     assert traces_of_a_patch(loaded.pipe) == []
 
@@ -197,20 +194,15 @@ def test_the_processor_is_not_timed_beside_other_attention(loaded) -> None:
 
 @pytest.mark.parametrize(("batch", "pictures"), [(1, 1), (2, 1), (3, 3), (4, 2)])
 def test_the_batch_is_the_unets_and_even_ones_are_guided(loaded, monkeypatch, batch, pictures) -> None:
-    seen, denoised = [], []
-    step = loaded.pipe.scheduler.step
-
-    def watched_step(prediction: torch.Tensor, *args: object, **kwargs: object) -> object:
-        denoised.append(len(prediction))
-        return step(prediction, *args, **kwargs)
-
-    monkeypatch.setattr(loaded.pipe.scheduler, "step", watched_step)
-    with watched_unet(loaded, lambda unet, args, kwargs: seen.append(args[0].shape)):
+    seen = []
+    step = Mock(wraps=loaded.pipe.scheduler.step)
+    monkeypatch.setattr(loaded.pipe.scheduler, "step", step)
+    with loaded.pipe.unet.register_forward_pre_hook(lambda unet, args: seen.append(args[0].shape)):
         loop = DenoisingLoop(loaded, 96, 64, batch, steps=2)
         loop.step()
         loop.run()
     assert seen == [(batch, 4, 8, 12)] * 3
-    assert denoised == [pictures] * 2
+    assert [len(call.args[0]) for call in step.call_args_list] == [pictures] * 2
 
 
 def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 import torch
 
-from compare.events import MethodDone, StepDone
+from compare.events import StepDone
 from compare.experiment.clock import timed_loop
 from compare.experiment.decoding import has_preview
 from compare.experiment.worker import run
 from compare.models.load import LoadedPipeline
+from tests.helpers.run import finished
 
 
 def call(loaded: LoadedPipeline, **options: object) -> None:
@@ -41,7 +44,7 @@ def test_previews_are_not_on_the_clock_and_decoding_is_apart(
     monkeypatch.setattr("compare.experiment.denoising.preview", hand_clock.slow(lambda *_: None, 10))
     monkeypatch.setattr(loaded.pipe.unet, "forward", hand_clock.slow(loaded.pipe.unet.forward, 1))
     monkeypatch.setattr(loaded.pipe.vae, "decode", hand_clock.slow(loaded.pipe.vae.decode, 7))
-    results = [e.result for e in run(loaded, request_for()) if isinstance(e, MethodDone)]
+    results = finished(run(loaded, request_for())).results
     assert len(results) == 3
     for result in results:
         assert result.times.seconds == 3
@@ -49,27 +52,22 @@ def test_previews_are_not_on_the_clock_and_decoding_is_apart(
 
 
 def test_the_warm_up_step_is_not_on_the_clock(loaded, request_for, hand_clock) -> None:
-    calls = 0
+    calls = count(1)
 
-    def slow_first_call(*_) -> None:
-        nonlocal calls
-        calls += 1
+    def slow_first_call(*_: object) -> None:
         # One step that spins up, then one warm-up step and two timed ones for each method.
-        hand_clock.now += 100 if calls % 3 == 2 else 1
+        hand_clock.now += 100 if next(calls) % 3 == 2 else 1
 
-    handle = loaded.pipe.unet.register_forward_pre_hook(slow_first_call)
-    events = list(run(loaded, request_for(steps=2)))
-    handle.remove()
-    assert calls == 10
-    assert all(result.times.seconds == 2 for result in events[-1].comparison.results)
+    with loaded.pipe.unet.register_forward_pre_hook(slow_first_call):
+        results = finished(run(loaded, request_for(steps=2))).results
+    assert next(calls) == 11
+    assert all(result.times.seconds == 2 for result in results)
 
 
-def test_all_methods_have_their_previews_at_the_same_steps(loaded, request_for) -> None:
-    steps: dict[str, list[int]] = {}
-    for event in run(loaded, request_for(steps=12)):
-        if isinstance(event, StepDone) and event.preview:
-            steps.setdefault(event.method, []).append(event.step)
-    assert list(steps.values()) == [[2, 4, 6, 8, 10]] * 3
+@pytest.mark.parametrize(("steps", "with_preview"), [(3, [1, 2]), (12, [2, 4, 6, 8, 10])])
+def test_all_methods_have_their_previews_at_the_same_steps(loaded, request_for, steps, with_preview) -> None:
+    events = run(loaded, request_for(steps=steps))
+    assert [e.step for e in events if isinstance(e, StepDone) and e.preview] == with_preview * 3
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 30, 100])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 
@@ -13,29 +15,16 @@ from tests.helpers.run import finished
 SIDE = 96  # larger than the tiles of the tiny VAE, which are its training size, 64
 
 
-@pytest.fixture
-def decoded_in_tiles(loaded, monkeypatch) -> list[tuple[int, ...]]:
-    """Shapes of the latents that the VAE decodes in tiles."""
-    shapes: list[tuple[int, ...]] = []
-    tiled_decode = loaded.pipe.vae.tiled_decode
-
-    def watched(latents: object, *args: object, **kwargs: object) -> object:
-        shapes.append(tuple(latents.shape))
-        return tiled_decode(latents, *args, **kwargs)
-
-    monkeypatch.setattr(loaded.pipe.vae, "tiled_decode", watched)
-    return shapes
-
-
-def test_every_picture_of_a_large_request_is_decoded_in_tiles(
-    loaded, request_for, decoded_in_tiles, monkeypatch
-) -> None:
+def test_every_picture_of_a_large_request_is_decoded_in_tiles(loaded, request_for, monkeypatch) -> None:
+    tiled_decode = Mock(wraps=loaded.pipe.vae.tiled_decode)
+    monkeypatch.setattr(loaded.pipe.vae, "tiled_decode", tiled_decode)
     asked = request_for(width=SIDE, height=SIDE, steps=1, methods=("baseline", "todo"))
     whole = finished(run(loaded, asked))
-    assert decoded_in_tiles == []
+    assert not tiled_decode.called
     monkeypatch.setattr(requests, "TILED_ABOVE", SIDE * SIDE - 1)
     tiled = finished(run(loaded, asked))
-    assert decoded_in_tiles == [(1, 4, SIDE // 8, SIDE // 8)] * 3  # the first is decoded to warm up
+    decoded = [call.args[0].shape for call in tiled_decode.call_args_list]
+    assert decoded == [(1, 4, SIDE // 8, SIDE // 8)] * 3  # the first is decoded to warm up
     for method in asked.methods:
         assert tiled.result(method).image.size == (SIDE, SIDE)
         assert tiled.result(method).image.tobytes() != whole.result(method).image.tobytes()

@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+import pytest
+
 from compare.experiment.measure import prepare
 from compare.experiment.worker import run
 from compare.models.load import LoadedPipeline
@@ -21,26 +23,31 @@ def test_words_that_the_model_has_never_seen_are_said(loaded, request_for) -> No
     assert "“dragon”, “drinking”" in notes(small, request_for(prompt="A dragon, drinking on mint"))
 
 
-def test_a_prompt_that_is_cut_is_said(loaded, request_for) -> None:
-    assert "does not see its end: “ends”" in notes(loaded, request_for(prompt="x" * 14 + " ends"))
-    assert "negative prompt is too long" in notes(loaded, request_for(negative_prompt="z" * 40))
-    assert "too long" not in notes(loaded, request_for(prompt="short"))
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"prompt": "x" * 14 + " ends"}, "does not see its end: “ends”"),
+        ({"negative_prompt": "z" * 40}, "negative prompt is too long"),
+        ({"guidance_scale": 1, "negative_prompt": "dog"}, "negative prompt has no effect"),
+        ({"guidance_scale": 1}, "odd batches"),
+        ({"width": 80, "height": 80}, "cannot be divided evenly"),
+        ({}, "expect a small gain"),
+    ],
+)
+def test_what_a_reader_must_know_is_said(loaded, request_for, changes, said) -> None:
+    assert said in notes(loaded, request_for(**changes))
 
 
-def test_guidance_that_is_off_is_said(loaded, request_for) -> None:
-    off = notes(loaded, request_for(guidance_scale=1, negative_prompt="dog"))
-    assert "negative prompt has no effect" in off
-    assert "odd batches" in off
-    assert "odd batches" not in notes(loaded, request_for(guidance_scale=1, methods=("todo", "baseline")))
-
-
-def test_different_numbers_of_tokens_on_an_odd_grid_are_said(loaded, request_for) -> None:
-    assert "cannot be divided evenly" in notes(loaded, request_for(width=80, height=80))
-    assert "cannot be divided evenly" not in notes(loaded, request_for())
-
-
-def test_a_gain_that_must_be_small_is_said(loaded, request_for) -> None:
-    assert "expect a small gain" in notes(loaded, request_for())
+@pytest.mark.parametrize(
+    ("changes", "unsaid"),
+    [
+        ({"prompt": "short"}, "too long"),
+        ({"guidance_scale": 1, "methods": ("todo", "baseline")}, "odd batches"),
+        ({}, "cannot be divided evenly"),
+    ],
+)
+def test_what_does_not_hold_is_not_said(loaded, request_for, changes, unsaid) -> None:
+    assert unsaid not in notes(loaded, request_for(**changes))
 
 
 def test_a_busy_machine_is_said(loaded, request_for, hand_clock) -> None:
@@ -50,9 +57,8 @@ def test_a_busy_machine_is_said(loaded, request_for, hand_clock) -> None:
         def work(*_: object) -> None:
             hand_clock.now += 5 if next(calls) == call else 1
 
-        handle = loaded.pipe.unet.register_forward_pre_hook(work)
-        comparison = finished(run(loaded, request_for()))
-        handle.remove()
+        with loaded.pipe.unet.register_forward_pre_hook(work):
+            comparison = finished(run(loaded, request_for()))
         return any("something else was using" in note for note in comparison.notes)
 
     assert said_when_slow_at(4)

@@ -6,20 +6,21 @@ import errno
 import json
 import re
 import shutil
-import socket
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 from huggingface_hub import constants
 
-from compare.errors import ModelNotLoaded
 from compare.models import load, source
 from compare.models.load import load_pipeline
 from compare.models.source import SDXL
 from tests.compare.conftest import connect
 from tests.helpers.hub import COMMIT, Hub
+from tests.helpers.load_errors import load_error
 from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, vae
 
 NAME = "somebody/tiny"
@@ -51,14 +52,6 @@ def sdxl_on_the_hub(hub, tmp_path) -> None:
     hub.add(SDXL.vae, tmp_path / "vae", SDXL.vae_revision)
 
 
-def says(model: str) -> str:
-    with pytest.raises(ModelNotLoaded) as refused:
-        load_pipeline(model, device="cpu")
-    assert "\n" not in str(refused.value)
-    assert str(refused.value).endswith((".", ")"))
-    return str(refused.value)
-
-
 def test_a_repository_is_loaded_at_the_commit_that_the_report_names(hub, folder) -> None:
     hub.add(NAME, folder)
     loaded = load_pipeline(NAME, device="cpu")
@@ -82,7 +75,7 @@ def test_a_revision_can_be_named(hub, folder) -> None:
     hub.add(NAME, folder, pinned, "v2")
     assert load_pipeline(f"{NAME}@{pinned}", device="cpu").info.revision == pinned
     assert load_pipeline(f"{NAME}@v2", device="cpu").info.revision == COMMIT
-    assert says(f"{NAME}@v3").startswith("somebody/tiny has no revision v3")
+    assert load_error(f"{NAME}@v3").startswith("somebody/tiny has no revision v3")
 
 
 def test_only_one_precision_is_fetched_and_either_alone_is_enough(hub, tmp_path) -> None:
@@ -117,83 +110,62 @@ def test_the_default_on_a_gpu_is_sdxl_in_half_precision_with_a_vae_for_it(hub) -
     assert not any(name.startswith("vae/") or name.endswith(".bin") for name in of_sdxl)
 
 
-def no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        connect(monkeypatch, f"http://127.0.0.1:{free.getsockname()[1]}")
-    return "the Hub cannot be reached. Connect to the network"
-
-
-def offline(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    return "the Hub cannot be reached. Connect to the network"
-
-
-def hub_is_down(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    hub.down = True
-    return "the Hub cannot be reached"
-
-
-def wrong_name(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    hub.repositories.clear()
-    return "check the spelling; for a private one, set HF_TOKEN"
-
-
-def gated(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    hub.gated |= hub.repositories.keys()
-    return "is gated: accept its terms at https://huggingface.co/"
-
-
-def truncated(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    hub.cut_off.add("unet/diffusion_pytorch_model.fp16.safetensors")
-    hub.cut_off.add(UNET)
-    return "was cut off: start again"
-
-
-def broken_there(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
+def broken_there(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in hub.repositories.values():
         for weights in (folder / "unet").glob("*.safetensors"):
             weights.write_bytes(weights.read_bytes()[:5000])
-    return "remove it with `hf cache rm model/"
 
 
-def disk_full(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    return "no disk space left to load .* HF_HOME"
+def cannot_write(number: int) -> Callable[[Hub, pytest.MonkeyPatch], None]:
+    fetch = "huggingface_hub.file_download.http_get"
+    return lambda hub, monkeypatch: monkeypatch.setattr(fetch, Mock(side_effect=OSError(number, "")))
 
 
-def cache_not_writable(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> str:
-    def refused(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
+TROUBLES = {
+    "no network": (
+        lambda hub, monkeypatch: connect(monkeypatch, "http://127.0.0.1:1"),
+        "the Hub cannot be reached. Connect to the network",
+    ),
+    "offline": (
+        lambda hub, monkeypatch: monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True),
+        "the Hub cannot be reached. Connect to the network",
+    ),
+    "down": (lambda hub, _: setattr(hub, "down", True), "the Hub cannot be reached"),
+    "wrong name": (
+        lambda hub, _: hub.repositories.clear(),
+        "check the spelling; for a private one, set HF_TOKEN",
+    ),
+    "gated": (
+        lambda hub, _: hub.gated.update(hub.repositories),
+        "is gated: accept its terms at https://huggingface.co/",
+    ),
+    "truncated": (
+        lambda hub, _: hub.cut_off.update((UNET, UNET.replace(".s", ".fp16.s"))),
+        "was cut off: start again",
+    ),
+    "broken there": (broken_there, "remove it with `hf cache rm model/"),
+    "disk full": (cannot_write(errno.ENOSPC), "no disk space left to load .* HF_HOME"),
+    "cache not writable": (cannot_write(errno.EACCES), "may not be written here. Set HF_HOME"),
+}
+with_every_trouble = pytest.mark.parametrize(("trouble", "reason"), TROUBLES.values(), ids=TROUBLES.keys())
 
-    monkeypatch.setattr("huggingface_hub.file_download.http_get", refused)
-    return "may not be written here. Set HF_HOME"
 
-
-TROUBLES = [
-    no_network, offline, hub_is_down, wrong_name, gated, truncated, broken_there, disk_full,
-    cache_not_writable,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_named_model_that_is_unavailable_is_an_error(hub, folder, monkeypatch, trouble) -> None:
+@with_every_trouble
+def test_a_named_model_that_is_unavailable_is_an_error(hub, folder, monkeypatch, trouble, reason) -> None:
     hub.add(NAME, folder)
-    expected = trouble(hub, monkeypatch)
-    sentence = says(NAME)
+    trouble(hub, monkeypatch)
+    sentence = load_error(NAME)
     assert NAME in sentence
-    assert re.search(expected, sentence), sentence
+    assert re.search(reason, sentence), sentence
 
 
 @pytest.mark.usefixtures("bundled", "sdxl_on_the_hub")
-@pytest.mark.parametrize("trouble", TROUBLES)
+@with_every_trouble
 def test_a_default_that_is_unavailable_is_replaced_and_the_reason_is_said(
-    hub, tmp_path, monkeypatch, trouble
+    hub, tmp_path, monkeypatch, trouble, reason
 ) -> None:
-    assert_falls_back(tmp_path, trouble(hub, monkeypatch))
+    trouble(hub, monkeypatch)
+    assert_falls_back(tmp_path, reason)
 
 
 def assert_falls_back(tmp_path: Path, reason: str) -> None:
@@ -228,14 +200,14 @@ def test_a_default_that_does_not_fit_on_the_gpu_is_replaced_too(tmp_path, monkey
 def test_a_repository_of_another_layout_says_what_to_do(hub, folder) -> None:
     (folder / "model_index.json").unlink()
     hub.add(NAME, folder)
-    assert "has no model_index.json. If it has the whole model in one .safetensors file" in says(NAME)
+    assert "has no model_index.json. If it has the whole model in one .safetensors file" in load_error(NAME)
 
 
 def test_pickled_weights_are_refused_before_they_are_fetched(hub, folder) -> None:
     (folder / UNET).unlink()
     torch.save({}, folder / "unet" / "diffusion_pytorch_model.bin")
     hub.add(NAME, folder)
-    assert "lacks weights as .safetensors: other formats are not read" in says(NAME)
+    assert "lacks weights as .safetensors: other formats are not read" in load_error(NAME)
     assert not any(name.endswith(".bin") for _, name in hub.fetched)
 
 
@@ -245,17 +217,17 @@ def test_code_from_a_repository_is_neither_run_nor_fetched(hub, folder, tmp_path
     (folder / "model_index.json").write_text(json.dumps({**index, "unet": ["surprise", "Surprise"]}))
     hub.add(NAME, folder)
     for model in (NAME, str(folder)):
-        assert "brings code of its own for its unet (surprise), and such code is never run" in says(model)
+        sentence = load_error(model)
+        assert "brings code of its own for its unet (surprise), and such code is never run" in sentence
     assert not (tmp_path / "ran").exists()
     assert not any(name.endswith(".py") for _, name in hub.fetched)
 
 
 def test_stable_diffusion_1_5_and_2_1_are_loaded_as_what_they_are(hub, tmp_path) -> None:
-    old = sd15_pipeline()
-    old.save_pretrained(tmp_path / "sd15")
-    new = sd15_pipeline(use_linear_projection=True, sample_size=96)
-    new.scheduler = type(new.scheduler).from_config(new.scheduler.config, prediction_type="v_prediction")
-    new.save_pretrained(tmp_path / "sd21")
+    pipe = sd15_pipeline(use_linear_projection=True, sample_size=96)
+    sd15_pipeline().save_pretrained(tmp_path / "sd15")
+    pipe.scheduler.register_to_config(prediction_type="v_prediction")
+    pipe.save_pretrained(tmp_path / "sd21")
     for name in ("sd15", "sd21"):
         hub.add(f"somebody/{name}", tmp_path / name)
     loaded = load_pipeline("somebody/sd15", device="cpu")

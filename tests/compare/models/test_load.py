@@ -1,22 +1,28 @@
-"""Loading a pipeline folder of this machine."""
+"""Loading a pipeline folder of this machine, and what is said of models that are not there."""
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 import torch
 
 from compare.errors import ModelNotLoaded
+from compare.models import source
 from compare.models.load import load_pipeline, with_scheduler
+from compare.models.placement import attention_backends
+from tests.helpers.load_errors import load_error
 from tests.helpers.tiny_models import sd15_pipeline
 
+INDEX = "model_index.json"
 UNET = "unet/diffusion_pytorch_model.safetensors"
+PICKLED = "unet/diffusion_pytorch_model.bin"
 
 
-def test_a_folder_is_loaded_in_float32_on_a_cpu(tiny_folder) -> None:
+def test_a_folder_is_loaded_in_float32_on_a_cpu_and_quietly(tiny_folder, capfd, recwarn) -> None:
     loaded = load_pipeline(tiny_folder, device="cpu")
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
     assert loaded.dtype == torch.float32
     assert loaded.pipe.vae.dtype == torch.float32
     assert loaded.info.pipeline == "StableDiffusionXLPipeline"
@@ -36,22 +42,14 @@ def test_weights_in_half_precision_run_in_float32_on_a_cpu(tmp_path, variant) ->
 
 def test_the_vocabulary_beside_a_pipeline_is_read(tiny_folder, tmp_path) -> None:
     folder = shutil.copytree(tiny_folder, tmp_path / "words")
-    words = {
-        "objects": ["fox"],
-        "backgrounds": ["mint"],
-        "words": ["a", "fox"],
-        "names": {"foxes": "fox", "fox": "fox", "mint": "mint"},
-        "examples": ["a fox on mint"],
-    }
-    (folder / "vocabulary.json").write_text(json.dumps(words))
+    shutil.copy(source.BUNDLED / "vocabulary.json", folder)
     loaded = load_pipeline(folder, device="cpu")
-    assert loaded.vocabulary.words == ("a", "fox")
+    assert {"a", "fox"} < set(loaded.vocabulary.words)
     assert loaded.vocabulary.asked("two foxes") == ("fox",)
     assert loaded.classifier_file is None
-    assert loaded.examples == ("a fox on mint",)
+    assert loaded.examples == loaded.vocabulary.examples
     (folder / "vocabulary.json").write_text("{}")
-    with pytest.raises(ModelNotLoaded, match=r"vocabulary\.json is broken"):
-        load_pipeline(folder, device="cpu")
+    assert "vocabulary.json is broken" in load_error(folder)
 
 
 def test_another_scheduler_takes_over_the_settings_that_it_knows(loaded) -> None:
@@ -64,46 +62,47 @@ def test_another_scheduler_takes_over_the_settings_that_it_knows(loaded) -> None
             with_scheduler(loaded, name)
 
 
-def test_loading_and_running_prints_nothing(tiny_folder, capfd, recwarn) -> None:
-    load_pipeline(tiny_folder, device="cpu")
-    assert capfd.readouterr() == ("", "")
-    assert not recwarn.list
-
-
-def wrong_class(folder) -> None:
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
-
-
-def broken_weights(folder) -> None:
-    (folder / UNET).write_bytes(b"broken")
-
-
-def no_weights(folder) -> None:
-    (folder / UNET).unlink()
-
-
-def pickled_weights(folder) -> None:
-    (folder / UNET).rename((folder / UNET).with_suffix(".bin"))
-
-
-def no_index(folder) -> None:
-    (folder / "model_index.json").unlink()
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({INDEX: b'{"_class_name": "FluxPipeline"}'}, "is a FluxPipeline; this works with"),
+        ({UNET: b"broken"}, "seems broken"),
+        ({UNET: None}, "lacks weights as .safetensors"),
+        ({UNET: None, PICKLED: b"weights"}, "lacks weights as .safetensors: other formats are not read"),
+        ({INDEX: None}, "no model_index.json"),
+    ],
+    ids=["another class", "broken", "no weights", "pickled", "no index"],
+)
+def test_a_damaged_folder_gets_a_sentence(tiny_folder, tmp_path, files, says) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "damaged")
+    for name, content in files.items():
+        (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    sentence = load_error(folder)
+    assert says in sentence
+    assert "damaged" in sentence
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("model", "says"),
     [
-        (wrong_class, "is a FluxPipeline; this works with"),
-        (broken_weights, "seems broken"),
-        (no_weights, r"lacks weights as \.safetensors"),
-        (pickled_weights, r"lacks weights as \.safetensors: other formats are not read"),
-        (no_index, r"no model_index\.json"),
+        ("no/such/folder", "neither a folder"),
+        ("no.safetensors", "There is no file"),
+        ("old.ckpt", "only .safetensors"),
     ],
 )
-def test_a_damaged_folder_gets_a_sentence(tiny_folder, tmp_path, damage, says) -> None:
-    folder = shutil.copytree(tiny_folder, tmp_path / "damaged")
-    damage(folder)
-    with pytest.raises(ModelNotLoaded, match=says) as caught:
-        load_pipeline(folder, device="cpu")
-    assert "damaged" in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_a_model_that_does_not_exist_gets_a_sentence(model, says) -> None:
+    assert says in load_error(model)
+
+
+def test_a_missing_bundled_model_says_where_it_was_looked_for(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(source, "BUNDLED", tmp_path / "mini-sdxl")
+    assert f"looked in {tmp_path / 'mini-sdxl'}" in load_error(None)
+
+
+def test_an_unknown_device_gets_a_sentence(tiny_folder) -> None:
+    assert "not a device" in load_error(tiny_folder, device="abacus")
+
+
+def test_xformers_is_offered_only_if_it_runs(tiny_folder) -> None:
+    assert attention_backends("cpu") == ("sdpa",)
+    assert "'xformers' does not run on cpu; there is sdpa" in load_error(tiny_folder, attention="xformers")

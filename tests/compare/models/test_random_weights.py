@@ -32,9 +32,8 @@ def test_mini_is_the_bundled_models_configuration(make, tmp_path, monkeypatch, l
     assert "random weights" in mini.info.name
     loop = DenoisingLoop(mini, 64, 64, 2, steps=1)
     out = []
-    handle = mini.pipe.unet.register_forward_hook(lambda unet, args, output: out.append(output[0]))
-    loop.step()
-    handle.remove()
+    with mini.pipe.unet.register_forward_hook(lambda unet, args, output: out.append(output[0])):
+        loop.step()
     assert out[0].shape == (2, 4, 16, 16)
     assert 0.05 < out[0].std() < 20
 

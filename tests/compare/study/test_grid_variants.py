@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
 from itertools import count
 
 import pytest
@@ -39,11 +40,10 @@ def kept(loaded, method: str, factor: int) -> dict[tuple[int, int], list[int]]:
         seen[step, block] = (chosen[:, None] == tokens).all(-1).int().argmax(1).tolist()
 
     request = studied(methods=(method,), factor=factor)
-    with studied_method(method).on(loaded.pipe, request) as pipe:
-        handles = [attn.register_forward_pre_hook(look, with_kwargs=True) for attn in blocks]
+    with studied_method(method).on(loaded.pipe, request) as pipe, ExitStack() as hooks:
+        for attn in blocks:
+            hooks.enter_context(attn.register_forward_pre_hook(look, with_kwargs=True))
         pipe("a fox", height=64, width=64, num_inference_steps=STEPS, output_type="latent")
-        for handle in handles:
-            handle.remove()
     return seen
 
 

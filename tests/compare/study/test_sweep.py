@@ -1,28 +1,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from compare import methods
 from compare.__main__ import main
 from compare.errors import InvalidRequest, OutOfMemory
-from compare.methods import METHODS, Method
 from compare.models.source import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
 from compare.study import sweep as sweep_module
 from compare.study.curve import markdown, points
-from compare.study.row_folder import RowFolder, read_rows
-from compare.study.rows import Row, Setup
-from compare.study.scorers import Scorers
-from compare.study.sweep import Sweep, sweep
-from tests.helpers.sweeps import SETTINGS, swept, written
-from tests.helpers.unet_calls import watched_unet
+from compare.study.row_folder import read_rows
+from compare.study.rows import Row
+from compare.study.sweep import Sweep
+from tests.helpers.sweeps import SETTINGS, sweeping, swept, written
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -63,20 +57,16 @@ def test_a_line_cut_by_a_kill_is_written_again_and_no_row_is_double(loaded, rows
 
 
 def test_stop_leaves_only_whole_comparisons(loaded, tmp_path) -> None:
-    requests = Sweep.load(written(tmp_path)).requests(loaded)
     stop = threading.Event()
-    scorers = Scorers.of(loaded)
-    with RowFolder(tmp_path / "out", Setup.of(loaded, scorers), Row) as out:
-        for number, _ in enumerate(sweep(loaded, requests, out, scorers, stop)):
-            if number == 1:
-                stop.set()
+    for number, _ in enumerate(sweeping(loaded, tmp_path, stop=stop)):
+        if number == 1:
+            stop.set()
     assert len(read_rows(tmp_path / "out", Row)) == 4
 
 
 def test_the_command_prints_the_table_and_goes_on(tiny_folder, tmp_path, capsys) -> None:
     file = written(tmp_path, SETTINGS.replace('"a fox", "a cat"', '"a fox"'))
-    arguments = ["sweep", str(file), "--out", str(tmp_path / "out")]
-    arguments += ["--model", str(tiny_folder), "--device", "cpu"]
+    arguments = f"sweep {file} --out {tmp_path / 'out'} --model {tiny_folder} --device cpu".split()
     assert main(arguments) == 0
     rows = read_rows(tmp_path / "out", Row)
     assert len(rows) == 8
@@ -113,15 +103,8 @@ def test_fewer_steps_and_levels_can_be_swept(loaded, tmp_path) -> None:
     assert {point.factor for point in points(rows)} == {"2, 2"}
 
 
-def test_a_method_of_somebody_else_can_be_swept(loaded, tmp_path, monkeypatch) -> None:
-    @contextmanager
-    def halved(pipe: object, request: object) -> Iterator[None]:
-        handle = pipe.unet.register_forward_hook(lambda unet, args, output: (output[0] / 2,))
-        yield
-        handle.remove()
-
-    theirs = Method(id="theirs", label="Theirs", description="", colour="#123456", enable=halved)
-    monkeypatch.setattr(methods, "METHODS", (*METHODS, theirs))
+@pytest.mark.usefixtures("outsider")
+def test_a_method_of_somebody_else_can_be_swept(loaded, tmp_path) -> None:
     rows = swept(loaded, tmp_path, SETTINGS.replace('"tome"', '"theirs"'))
     of_theirs = [row for row in rows if row.method == "theirs"]
     assert {(row.flop_speedup, row.ceiling, row.identical) for row in of_theirs} == {(None, None, False)}
@@ -162,25 +145,24 @@ def test_the_command_prints_one_sentence_and_makes_no_folder(tiny_folder, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_rows_of_other_weights_are_not_added_to(loaded, finished) -> None:
+def test_rows_of_other_weights_are_not_added_to(loaded, rows, finished) -> None:
     with torch.no_grad():
         loaded.pipe.unet.conv_in.weight[0, 0, 0, 0] += 0.5
-    with pytest.raises(InvalidRequest, match="rows with weights"):
+    with pytest.raises(InvalidRequest, match=r"rows with weights \w+, and now it is \w+"):
         swept(loaded, finished)
+    assert read_rows(finished / "out", Row) == rows
 
 
 def test_what_does_not_fit_yields_the_error_and_the_rest_goes_on(loaded, tmp_path) -> None:
-    def too_large(unet: object, args: tuple, kwargs: dict) -> None:
+    def too_large(unet: object, args: tuple) -> None:
         if args[0].shape[-1] > 8:
             raise torch.OutOfMemoryError
 
     text = SETTINGS.replace("[64]", "[128, 64]").replace("[2, 3]", "[2]")
-    requests = Sweep.load(written(tmp_path, text)).requests(loaded)
-    scorers = Scorers.of(loaded)
-    with watched_unet(loaded, too_large), RowFolder(tmp_path, Setup.of(loaded, scorers), Row) as out:
-        done = list(sweep(loaded, requests, out, scorers))
-    assert sum(isinstance(item, OutOfMemory) for item in done) == len(requests) // 2 == 4
-    assert [row.width for row in read_rows(tmp_path, Row)] == [64] * 8
+    with loaded.pipe.unet.register_forward_pre_hook(too_large):
+        done = list(sweeping(loaded, tmp_path, text))
+    assert [isinstance(item, OutOfMemory) for item in done].count(True) == len(done) // 2 == 4
+    assert [row.width for row in read_rows(tmp_path / "out", Row)] == [64] * 8
 
 
 @pytest.mark.parametrize(
