@@ -15,7 +15,7 @@ import torch
 from diffusers.hooks._helpers import TransformerBlockRegistry
 
 from .blocks import SelfAttention
-from .checkpointing import Recall, is_checkpointing
+from .checkpointing import Recall
 from .grid import grid_at
 from .methods import ToMe
 from .processors import stores_its_map
@@ -45,7 +45,7 @@ class ToMePatch:
         self._idle = {**self._args, "max_downsample": 0}  # merges nothing
         for block in blocks:
             _require_known(block)
-        self._recall: Recall | None = None
+        self._recall = Recall(blocks, _use_of, _use)
         self._of_step: torch.Tensor | None = None  # the generator's state when the step began
         merging = [_merging(type(block.block)) for block in self._blocks]
         self._handles = follow(unet)
@@ -70,10 +70,7 @@ class ToMePatch:
             if self.run.step == 0:
                 generator.manual_seed(self.method.seed)
             self._of_step = generator.get_state()
-        if self._recall is None and is_checkpointing(unet):
-            self._recall = Recall(self._blocks, _use_of, _use)
-        if self._recall is not None:
-            self._recall.before_call(unet)
+        self._recall.before_call(unet)
         for block in self._blocks:
             grid = grid_at(*sample.shape[-2:], block.depth)
             require_room(grid, block.level, self.method)
@@ -82,8 +79,7 @@ class ToMePatch:
             info["args"] = self._idle if stores_its_map(block.attn) else self._args
 
     def remove(self) -> None:
-        if self._recall is not None:
-            self._recall.remove()
+        self._recall.remove()
         for handle in self._handles:
             handle.remove()
         for block in self._blocks:

@@ -8,7 +8,7 @@ from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnPro
 
 from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from tests.todo_patch.written_out import WrittenOutAttention
-from todo_patch import ToDo, apply_patch, begin_run, patched
+from todo_patch import ToDo, apply_patch, patched
 from todo_patch.blocks import self_attention
 from todo_patch.grid import offset_order
 
@@ -84,8 +84,7 @@ def test_asking_for_nothing_is_the_baseline_bit_for_bit(model, method) -> None:
     assert not unet._forward_pre_hooks
 
 
-def test_todo_keeps_queries_whole_and_shortens_keys() -> None:
-    unet = sdxl_unet()
+def test_todo_keeps_queries_whole_and_shortens_keys(unet) -> None:
     lengths = {}
     for block in self_attention(unet):
         for layer in ("to_q", "to_k", "to_v", "to_out"):
@@ -100,8 +99,7 @@ def test_todo_keeps_queries_whole_and_shortens_keys() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_any_batch_size_gives_each_image_the_same(batch) -> None:
-    unet = sdxl_unet()
+def test_any_batch_size_gives_each_image_the_same(unet, batch) -> None:
     apply_patch(unet, ToDo())
     inputs = unet_inputs(unet, 8, 8, batch=batch)
     with torch.no_grad():
@@ -180,8 +178,7 @@ def test_an_attention_mask_is_not_averaged_but_refused() -> None:
         unet(**unet_inputs(unet, 8, 8), attention_mask=torch.ones(2, 64))
 
 
-def test_a_patched_unet_can_be_trained_after_inference() -> None:
-    unet = sdxl_unet()
+def test_a_patched_unet_can_be_trained_after_inference(unet) -> None:
     apply_patch(unet, ToDo(grid="rotating"))
     with torch.inference_mode():
         unet(**unet_inputs(unet, 8, 8))
@@ -190,27 +187,15 @@ def test_a_patched_unet_can_be_trained_after_inference() -> None:
     assert all(block.attn.to_k.weight.grad.abs().sum() > 0 for block in self_attention(unet))
 
 
-def test_image_sizes_may_change_from_call_to_call() -> None:
-    unet = sdxl_unet()
+def test_image_sizes_may_change_from_call_to_call(unet) -> None:
     apply_patch(unet, ToDo(factor=(2, 2)))
     first = predict(unet, 12, 16)
     predict(unet, 7, 5)
     assert torch.equal(predict(unet, 12, 16), first)
 
 
-def test_calling_around_the_unet_is_an_error_not_a_surprise() -> None:
-    unet = sdxl_unet()
+def test_calling_around_the_unet_is_an_error_not_a_surprise(unet) -> None:
     apply_patch(unet, ToDo())
     predict(unet, 8, 8)
     with pytest.raises(RuntimeError, match="Call the UNet itself"):
         unet.forward(**unet_inputs(unet, 12, 16))
-
-
-def test_begin_run_starts_the_rotation_of_a_bare_unet_again() -> None:
-    unet = sdxl_unet()
-    apply_patch(unet, ToDo(grid="rotating"))
-    first = [predict(unet) for _ in range(3)]
-    begin_run(unet, steps=3)
-    again = [predict(unet) for _ in range(3)]
-    assert all(map(torch.equal, first, again))
-    assert not torch.allclose(first[0], first[1])

@@ -10,8 +10,6 @@ import torch
 from tests.helpers.tiny_models import sdxl_unet, unet_inputs
 from todo_patch import ToDo, ToMe, apply_patch, begin_run, remove_patch
 
-METHODS = [ToDo(), ToDo(grid="rotating"), ToDo(pooling="average"), ToMe(), ToMe(levels=2)]
-
 
 def gradients(unet: torch.nn.Module, method: ToDo | ToMe, sizes: list[int]) -> list[torch.Tensor]:
     """Of a loss over several forwards before one backward."""
@@ -24,7 +22,6 @@ def gradients(unet: torch.nn.Module, method: ToDo | ToMe, sizes: list[int]) -> l
     return [weight.grad.clone() for weight in unet.parameters() if weight.grad is not None]
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
 @pytest.mark.parametrize("sizes", [[8], [8, 8], [8, 12, 8]], ids=str)
 def test_gradient_checkpointing_gives_the_gradients_that_there_are_without(method, sizes) -> None:
     unet = sdxl_unet().train()
