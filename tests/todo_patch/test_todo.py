@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor2_0, SlicedAttnProcessor
+from torch.utils._pytree import tree_map_only
 
 from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from tests.todo_patch.written_out import WrittenOutAttention
-from todo_patch import ToDo, apply_patch, patched
+from todo_patch import ToDo, ToMe, apply_patch, patched
 from todo_patch.blocks import self_attention
 from todo_patch.grid import offset_order
 
@@ -75,7 +76,9 @@ def test_todo_is_the_written_out_attention_through_a_whole_pipeline(method) -> N
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("method", [ToDo(factor=1), ToDo(factor=(1, 1)), ToDo(until=0)], ids=str)
+@pytest.mark.parametrize(
+    "method", [ToDo(factor=1), ToDo(factor=(1, 1)), ToDo(until=0), ToMe(ratio=0)], ids=str
+)
 def test_asking_for_nothing_is_the_baseline_bit_for_bit(model, method) -> None:
     unet = MODELS[model]()
     baseline = predict(unet)
@@ -84,34 +87,14 @@ def test_asking_for_nothing_is_the_baseline_bit_for_bit(model, method) -> None:
     assert not unet._forward_pre_hooks
 
 
-def test_todo_keeps_queries_whole_and_shortens_keys(unet) -> None:
-    lengths = {}
-    for block in self_attention(unet):
-        for layer in ("to_q", "to_k", "to_v", "to_out"):
-            module = getattr(block.attn, layer)
-            module = module[0] if layer == "to_out" else module
-            key = (block.level, layer)
-            module.register_forward_pre_hook(lambda _, args, key=key: lengths.update({key: args[0].shape[1]}))
-    apply_patch(unet, ToDo(factor=2))
-    predict(unet, 12, 16)
-    assert [lengths[0, layer] for layer in ("to_q", "to_k", "to_v", "to_out")] == [48, 12, 12, 48]
-    assert [lengths[1, layer] for layer in ("to_q", "to_k", "to_v", "to_out")] == [12, 12, 12, 12]
-
-
-@pytest.mark.parametrize("batch", [1, 2, 3])
-def test_any_batch_size_gives_each_image_the_same(unet, batch) -> None:
+def test_each_image_of_a_batch_is_as_if_alone(unet) -> None:
     apply_patch(unet, ToDo())
-    inputs = unet_inputs(unet, 8, 8, batch=batch)
+    inputs = unet_inputs(unet, 8, 8, batch=3)
     with torch.no_grad():
         together = unet(**inputs)[0]
-        begin = {key: value for key, value in inputs.items() if key not in ("sample", "added_cond_kwargs")}
-        for i in range(batch):
-            alone = begin | {
-                "sample": inputs["sample"][i : i + 1],
-                "encoder_hidden_states": inputs["encoder_hidden_states"][i : i + 1],
-                "added_cond_kwargs": {k: v[i : i + 1] for k, v in inputs["added_cond_kwargs"].items()},
-            }
-            torch.testing.assert_close(together[i : i + 1], unet(**alone)[0])
+        for image in (slice(0, 1), slice(1, 2), slice(2, 3)):
+            alone = tree_map_only(torch.Tensor, lambda t, at=image: t[at] if t.ndim else t, inputs)
+            torch.testing.assert_close(together[image], unet(**alone)[0])
 
 
 @pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=["plain", "sliced"])
@@ -171,9 +154,10 @@ def test_an_attention_mask_is_sampled_along() -> None:
         assert not torch.allclose(unet(**inputs, attention_mask=keep)[0], unmasked)
 
 
-def test_an_attention_mask_is_not_averaged_but_refused() -> None:
+@pytest.mark.parametrize("method", [ToDo(pooling="average"), ToMe()], ids=str)
+def test_an_attention_mask_is_neither_averaged_nor_merged_but_refused(method) -> None:
     unet = sd15_unet()
-    apply_patch(unet, ToDo(pooling="average"))
+    apply_patch(unet, method)
     with pytest.raises(ValueError, match="attention_mask"):
         unet(**unet_inputs(unet, 8, 8), attention_mask=torch.ones(2, 64))
 
