@@ -8,7 +8,7 @@ from diffusers import LayerSkipConfig, StableDiffusionSAGPipeline
 from diffusers.hooks import HookRegistry
 from diffusers.hooks.layer_skip import apply_layer_skip
 
-from tests.helpers.tiny_models import predict, sd15_pipeline
+from tests.helpers.tiny_models import generate, predict, sd15_pipeline
 from todo_patch import ToDo, ToMe, patched
 
 BLOCKS = "down_blocks.1.attentions.0.transformer_blocks"  # on the finest level
@@ -60,10 +60,7 @@ def test_self_attention_guidance_reads_its_map_on_a_patched_middle_block(method)
 
     def make(method: ToDo | ToMe, **options: float) -> torch.Tensor:
         with patched(pipe, method):
-            return pipe(
-                "a fox", height=128, width=128, num_inference_steps=2, output_type="latent",
-                generator=torch.Generator().manual_seed(0), **options,
-            ).images  # fmt: skip
+            return generate(pipe, 2, height=128, width=128, **options)
 
     assert not torch.allclose(make(method), make(ToDo(factor=1)))
     assert not torch.allclose(make(method), make(method, sag_scale=0.0)), "the guidance had no effect"

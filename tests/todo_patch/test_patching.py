@@ -120,9 +120,7 @@ def test_blocks_with_cross_attention_only_are_skipped() -> None:
     predict(unet)
 
 
-@pytest.mark.parametrize(
-    "model", [None, "unet", torch.nn.Linear(1, 1), object()], ids=["none", "name", "module", "object"]
-)
+@pytest.mark.parametrize("model", [None, "unet", torch.nn.Linear(1, 1)], ids=str)
 def test_a_model_without_a_unet_is_a_type_error(model) -> None:
     with pytest.raises(TypeError, match="Expected a diffusers pipeline with a UNet"):
         apply_patch(model, ToDo())

@@ -18,7 +18,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
 from compare.models.random_weights import architecture, empty_unet
-from tests.helpers.tiny_models import sd15_pipeline, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import sd15_unet, sdxl_unet, unet_inputs
 from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, plan
 from todo_patch.blocks import self_attention
 
@@ -114,9 +114,7 @@ def test_asking_for_nothing_patches_no_block(method) -> None:
     assert "baseline" in planned.notes[0]
 
 
-@pytest.mark.parametrize("make", [sdxl_pipeline, sd15_pipeline])
-def test_a_pipeline_and_its_unet_have_the_same_plan(make) -> None:
-    pipe = make()
+def test_a_pipeline_and_its_unet_have_the_same_plan(pipe) -> None:
     assert plan(pipe, ToDo(), 96, 64) == plan(pipe.unet, ToDo(), 96, 64)
     assert plan(pipe.unet, ToDo(), 96, 64, vae_scale_factor=4).blocks[0].tokens == 4 * (
         plan(pipe, ToDo(), 96, 64).blocks[0].tokens

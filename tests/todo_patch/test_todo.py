@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor2_0, SlicedAttnProcessor
+from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 from torch.utils._pytree import tree_map_only
 
 from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
@@ -107,18 +108,13 @@ def test_an_installed_attention_processor_stays_and_does_the_attention(processor
     torch.testing.assert_close(predict(other), predict(unet))
 
 
-class ImageTokens(torch.nn.Module):
-    """What stands between an IP-Adapter's image embeddings and the UNet: four tokens for each image."""
-
-    def forward(self, image_embeds) -> list[torch.Tensor]:
-        return [embeds.unflatten(1, (1, 4, -1)).flatten(1, 2) for embeds in image_embeds]
-
-
 def add_ip_adapter(unet) -> None:
     torch.manual_seed(0)
-    unet.encoder_hid_proj = ImageTokens()
-    unet.config.encoder_hid_dim_type = "ip_image_proj"
     width = unet.config.cross_attention_dim
+    unet.encoder_hid_proj = MultiIPAdapterImageProjection(
+        [ImageProjection(8, width, num_image_text_embeds=4)]
+    )
+    unet.config.encoder_hid_dim_type = "ip_image_proj"
     for block in self_attention(unet):
         attn = block.block.attn2
         attn.set_processor(IPAdapterAttnProcessor2_0(attn.query_dim, width, num_tokens=(4,)))
@@ -127,7 +123,7 @@ def add_ip_adapter(unet) -> None:
 def test_todo_works_beside_an_ip_adapter() -> None:
     unet, reference = sdxl_unet(), sdxl_unet()
     inputs = unet_inputs(unet, 12, 16)
-    inputs["added_cond_kwargs"]["image_embeds"] = [torch.randn(2, 4 * unet.config.cross_attention_dim)]
+    inputs["added_cond_kwargs"]["image_embeds"] = [torch.randn(2, 1, 8)]
     for model in (unet, reference):
         add_ip_adapter(model)
     apply_patch(unet, ToDo())
