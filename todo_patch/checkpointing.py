@@ -7,6 +7,7 @@ very tensors of that call. So what a block used is kept by its input, for as lon
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -54,16 +55,15 @@ class Recall:
             vars(block).pop("_todo_used", None)
 
 
+@dataclass(eq=False)
 class _Used:
     """What one block used, by its input."""
 
-    def __init__(
-        self, save: Callable[[torch.nn.Module], Any], restore: Callable[[torch.nn.Module, Any], None]
-    ) -> None:
-        self.save, self.restore = save, restore
-        self.checkpointed = False
-        self.by_input = WeakTensorKeyDictionary()
-        self.interrupted: list[Any] = []  # what a recomputation has to give back
+    save: Callable[[torch.nn.Module], Any]
+    restore: Callable[[torch.nn.Module, Any], None]
+    checkpointed: bool = False
+    by_input: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    interrupted: list[Any] = field(default_factory=list)  # what a recomputation has to give back
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Used:
         return _Used(self.save, self.restore)

@@ -44,12 +44,16 @@ class ToMePatch:
         }
         self._idle = {**self._args, "max_downsample": 0}  # merges nothing
         for block in blocks:
-            _require_known(block)
+            b = block.block
+            plain = b.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
+            # tomesd brings its own copy of an older forward, which would silently leave these out.
+            if not plain or b.pos_embed is not None or hasattr(b, "fuser"):
+                raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")
         self._recall = Recall(blocks, _use_of, _use)
         self._of_step: torch.Tensor | None = None  # the generator's state when the step began
-        merging = [_merging(type(block.block)) for block in self._blocks]
+        merging = [_merging(type(block.block)) for block in blocks]
         self._handles = follow(unet)
-        for block, merging_class in zip(self._blocks, merging, strict=True):
+        for block, merging_class in zip(blocks, merging, strict=True):
             block.block.__class__ = merging_class
             # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
             block.block._tome_info = {"size": None, "hooks": [], "args": self._args}
@@ -131,11 +135,3 @@ def require_room(grid: tuple[int, int], level: int, method: ToMe) -> None:
             f"tokens, and level {level} has {grid[0]}x{grid[1]} at this image size. Use a larger image, "
             "a smaller stride or fewer levels."
         )
-
-
-def _require_known(block: SelfAttention) -> None:
-    # tomesd brings its own copy of an older forward, which would silently leave these out.
-    b = block.block
-    plain = b.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
-    if not plain or b.pos_embed is not None or hasattr(b, "fuser"):
-        raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")
