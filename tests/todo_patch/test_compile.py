@@ -151,8 +151,11 @@ def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
         torch.testing.assert_close(generate(pipe, steps), image, rtol=1e-4, atol=1e-4)
 
 
-@two_ways
-@pytest.mark.parametrize("method", [ToDo(factor=(2, 2), grid="rotating"), ToDo(pooling="average")], ids=str)
+@pytest.mark.parametrize(
+    ("compiled", "method"),
+    [(compile_around, ToDo(factor=(2, 2), grid="rotating")), (compile_blocks, ToDo(pooling="average"))],
+    ids=["around", "blocks"],
+)
 def test_compiled_training_with_checkpointing_gives_the_gradients_of_eager(compiled, method) -> None:
     """Also if a picture of another shape is made between forward and backward."""
     models = patched_pair(method, compiled, "aot_eager")
