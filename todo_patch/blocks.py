@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class SelfAttention:
     depth: int
     level: int  # counted from the finest grid on which this UNet has self-attention
 
-    @property
+    @functools.cached_property
     def attn(self) -> torch.nn.Module:
         return self.block.attn1
 

@@ -7,6 +7,7 @@ very tensors of that call. So what a block used is kept by its input, for as lon
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,13 +16,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from .blocks import SelfAttention
 
 
-def is_checkpointing(unet: torch.nn.Module) -> bool:
-    """Whether a call of the UNet now would be checkpointed."""
-    return torch.is_grad_enabled() and bool(getattr(unet, "is_gradient_checkpointing", False))
-
-
 class Recall:
-    """Hooks on the transformer blocks of a UNet that is trained with gradient checkpointing.
+    """Hooks on the transformer blocks of a UNet, from its first call with gradient checkpointing on.
 
     Args:
         save: from a transformer block to what it is about to use.
@@ -34,43 +30,46 @@ class Recall:
         save: Callable[[torch.nn.Module], Any],
         restore: Callable[[torch.nn.Module, Any], None],
     ) -> None:
-        self._blocks = blocks
-        self._handles = []
-        for block in (site.block for site in blocks):
-            block._todo_used = _Used(save, restore)
-            self._handles += [
-                block.register_forward_pre_hook(_before_block, prepend=True, with_kwargs=True),
-                block.register_forward_hook(_after_block, always_call=True),
-            ]
+        self._blocks = [site.block for site in blocks]
+        self._save, self._restore = save, restore
+        self._handles: list[Any] = []
 
     def before_call(self, unet: torch.nn.Module) -> None:
-        """Say whether the UNet call that begins is checkpointed."""
-        checkpointed = is_checkpointing(unet)
-        for site in self._blocks:
-            site.block._todo_used.checkpointed = checkpointed
+        """See whether the UNet call that begins is checkpointed."""
+        checkpointed = torch.is_grad_enabled() and bool(getattr(unet, "is_gradient_checkpointing", False))
+        if checkpointed and not self._handles:
+            for block in self._blocks:
+                block._todo_used = _Used(self._save, self._restore)
+                self._handles += [
+                    block.register_forward_pre_hook(_before_block, prepend=True, with_kwargs=True),
+                    block.register_forward_hook(_after_block, always_call=True),
+                ]
+        if self._handles:
+            for block in self._blocks:
+                block._todo_used.checkpointed = checkpointed
 
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
-        for site in self._blocks:
-            del site.block._todo_used
+        for block in self._blocks:
+            vars(block).pop("_todo_used", None)
 
 
+@dataclass(eq=False)
 class _Used:
     """What one block used, by its input."""
 
-    def __init__(
-        self, save: Callable[[torch.nn.Module], Any], restore: Callable[[torch.nn.Module, Any], None]
-    ) -> None:
-        self.save, self.restore = save, restore
-        self.checkpointed = False
-        self.by_input = WeakTensorKeyDictionary()
-        self.interrupted: list[Any] = []  # what a recomputation has to give back
+    save: Callable[[torch.nn.Module], Any]
+    restore: Callable[[torch.nn.Module, Any], None]
+    checkpointed: bool = False
+    by_input: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    interrupted: list[Any] = field(default_factory=list)  # what a recomputation has to give back
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Used:
         return _Used(self.save, self.restore)
 
 
+@torch.compiler.disable
 def _before_block(block: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     used = block._todo_used
     tokens = args[0] if args else kwargs["hidden_states"]
@@ -86,7 +85,13 @@ def _before_block(block: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[st
         )
 
 
+@torch.compiler.disable
 def _after_block(block: torch.nn.Module, *_: Any) -> None:
     used = block._todo_used
     if used.interrupted:
         used.restore(block, used.interrupted.pop())
+
+
+# A graph of the whole UNet holds its checkpoints, and recomputes from its own inputs.
+for _hook in (_before_block, _after_block):
+    torch.compiler.substitute_in_graph(_hook, skip_signature_check=True)(lambda *_: None)

@@ -56,8 +56,8 @@ def patched(model: Model, method: ToDo | ToMe) -> Iterator[Model]:
     a patch, or with that of an outer block."""
     unet = find_unet(model)  # the block may give the pipeline another
     outer = vars(unet).get("_todo_patch")
-    apply_patch(model, method)
     try:
+        apply_patch(model, method)
         yield model
     finally:
         remove_patch(unet)

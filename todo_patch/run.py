@@ -88,9 +88,14 @@ class Run:
         return isinstance(timesteps, torch.Tensor) and _same_schedule(timesteps, timestep)
 
     def _length(self, timestep: torch.Tensor) -> int:
-        """Steps from this timestep on. A pipeline may end before its schedule does (`denoising_end`)."""
-        steps = getattr(self._pipe(), "num_timesteps", None) if self._is_the_pipelines(timestep) else None
-        return _entries(timestep) - self._first if steps is None else steps
+        """Steps from this timestep on. A pipeline may end before its schedule does (`denoising_end`), but not
+        after it: then another one, with the same scheduler, is running."""
+        left = _entries(timestep) - self._first
+        return (
+            min(left, getattr(self._pipe(), "num_timesteps", left))
+            if self._is_the_pipelines(timestep)
+            else left
+        )
 
     def within(self, until: float) -> bool:
         """Whether the call in progress is in the first `ceil(until * total)` steps.

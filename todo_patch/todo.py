@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .blocks import SelfAttention
-from .checkpointing import Recall, is_checkpointing
+from .checkpointing import Recall
 from .grid import downsample_average, downsample_nearest, grid_at, offset_order, token_index
 from .methods import ToDo
 from .processors import needs_all_tokens, require_usable
@@ -45,10 +45,9 @@ class ToDoPatch:
         self.method = method
         self.run = run
         self._blocks = blocks
-        self._patched: list[tuple[torch.nn.Module, type]] = []  # each attention, and the class it had
         for block in blocks:
             require_usable(block)
-        self._recall: Recall | None = None
+        self._recall = Recall(blocks, _use_of, _use)
         self._index = functools.lru_cache(maxsize=1024)(token_index)
         hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
         self._handles = follow(unet)
@@ -56,23 +55,19 @@ class ToDoPatch:
             factor = method.factors[block.level]
             offsets = offset_order(factor) if method.grid == "rotating" else ((0, 0),)
             attn = block.attn
-            self._patched.append((attn, type(attn)))
             attn._todo_site = Site(factor, offsets)
             attn.__class__ = _marked(type(attn))
             self._handles.append(attn.register_forward_pre_hook(hook, with_kwargs=True))
 
     def before_call(self, unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
         """Set what every block does in the UNet call that begins. `sample`: [B, C, ..., height, width]."""
-        if self._recall is None and is_checkpointing(unet):
-            self._recall = Recall(self._blocks, _use_of, _use)
-        if self._recall is not None:
-            self._recall.before_call(unet)
+        self._recall.before_call(unet)
         on = self.run.within(self.method.until)
         index_of = token_index if is_freezing() else self._index  # tensors of an export live in it alone
-        for number, (block, (attn, _)) in enumerate(zip(self._blocks, self._patched, strict=True)):
+        for number, block in enumerate(self._blocks):
             require_usable(block)  # a pipeline may exchange processors at each call
-            site = attn._todo_site
-            site.on = on and not needs_all_tokens(attn)
+            site = block.attn._todo_site
+            site.on = on and not needs_all_tokens(block.attn)
             site.grid = grid_at(*sample.shape[-2:], block.depth)
             if self.method.pooling == "nearest":
                 offset = site.offsets[(self.run.step + number) % len(site.offsets)]
@@ -81,23 +76,20 @@ class ToDoPatch:
                 site.layout = torch.empty((), device="meta").expand(site.grid)
 
     def remove(self) -> None:
-        if self._recall is not None:
-            self._recall.remove()
+        self._recall.remove()
         for handle in self._handles:
             handle.remove()
-        for attn, own_class in self._patched:
-            attn.__class__ = own_class
-            del attn._todo_site
+        for block in self._blocks:
+            block.attn.__class__ = type(block.attn).__base__
+            del block.attn._todo_site
 
 
-def _use_of(block: torch.nn.Module) -> tuple[bool, tuple[int, int], torch.Tensor | None]:
-    site = block.attn1._todo_site
-    return site.on, site.grid, site.index
+def _use_of(block: torch.nn.Module) -> dict[str, Any]:
+    return dict(vars(block.attn1._todo_site))
 
 
-def _use(block: torch.nn.Module, used: tuple[bool, tuple[int, int], torch.Tensor | None]) -> None:
-    site = block.attn1._todo_site
-    site.on, site.grid, site.index = used
+def _use(block: torch.nn.Module, used: dict[str, Any]) -> None:
+    vars(block.attn1._todo_site).update(used)
 
 
 # The hooks below run inside compiled code. They read from the module, never from a closure: torch guards on

@@ -15,7 +15,7 @@ import torch
 from diffusers.hooks._helpers import TransformerBlockRegistry
 
 from .blocks import SelfAttention
-from .checkpointing import Recall, is_checkpointing
+from .checkpointing import Recall
 from .grid import grid_at
 from .methods import ToMe
 from .processors import stores_its_map
@@ -44,12 +44,16 @@ class ToMePatch:
         }
         self._idle = {**self._args, "max_downsample": 0}  # merges nothing
         for block in blocks:
-            _require_known(block)
-        self._recall: Recall | None = None
+            b = block.block
+            plain = b.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
+            # tomesd brings its own copy of an older forward, which would silently leave these out.
+            if not plain or b.pos_embed is not None or hasattr(b, "fuser"):
+                raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")
+        self._recall = Recall(blocks, _use_of, _use)
         self._of_step: torch.Tensor | None = None  # the generator's state when the step began
-        merging = [_merging(type(block.block)) for block in self._blocks]
+        merging = [_merging(type(block.block)) for block in blocks]
         self._handles = follow(unet)
-        for block, merging_class in zip(self._blocks, merging, strict=True):
+        for block, merging_class in zip(blocks, merging, strict=True):
             block.block.__class__ = merging_class
             # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
             block.block._tome_info = {"size": None, "hooks": [], "args": self._args}
@@ -70,10 +74,7 @@ class ToMePatch:
             if self.run.step == 0:
                 generator.manual_seed(self.method.seed)
             self._of_step = generator.get_state()
-        if self._recall is None and is_checkpointing(unet):
-            self._recall = Recall(self._blocks, _use_of, _use)
-        if self._recall is not None:
-            self._recall.before_call(unet)
+        self._recall.before_call(unet)
         for block in self._blocks:
             grid = grid_at(*sample.shape[-2:], block.depth)
             require_room(grid, block.level, self.method)
@@ -82,8 +83,7 @@ class ToMePatch:
             info["args"] = self._idle if stores_its_map(block.attn) else self._args
 
     def remove(self) -> None:
-        if self._recall is not None:
-            self._recall.remove()
+        self._recall.remove()
         for handle in self._handles:
             handle.remove()
         for block in self._blocks:
@@ -135,11 +135,3 @@ def require_room(grid: tuple[int, int], level: int, method: ToMe) -> None:
             f"tokens, and level {level} has {grid[0]}x{grid[1]} at this image size. Use a larger image, "
             "a smaller stride or fewer levels."
         )
-
-
-def _require_known(block: SelfAttention) -> None:
-    # tomesd brings its own copy of an older forward, which would silently leave these out.
-    b = block.block
-    plain = b.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
-    if not plain or b.pos_embed is not None or hasattr(b, "fuser"):
-        raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")

@@ -72,6 +72,20 @@ def sd15_unet(seed: int = 0, **config: Any) -> UNet2DConditionModel:
     return _unet(seed, defaults | config)
 
 
+# Two levels of the same width: torch compiles their blocks once, and must still tell them apart.
+SMALL = {
+    "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+    "mid_block_type": None,
+    "up_block_types": ("UpBlock2D",) * 2,
+    "block_out_channels": (8, 8),
+}
+
+
+def small_unet(seed: int = 0) -> UNet2DConditionModel:
+    """Two self-attention blocks, for what takes long: compiling."""
+    return sd15_unet(seed, **SMALL)
+
+
 def sdxl_pipeline(seed: int = 0, **unet_config: Any) -> StableDiffusionXLPipeline:
     """A complete SDXL pipeline (Euler, two text encoders, VAE of factor 8) with the weights of `seed`."""
     pipe = StableDiffusionXLPipeline(

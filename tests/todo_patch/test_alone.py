@@ -6,7 +6,6 @@ import importlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,15 +20,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from todo_patch import ToDo, ToMe, patched
 
-unet = UNet2DConditionModel(
-    sample_size=8,
-    block_out_channels=(8, 8),
-    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    norm_num_groups=4,
-    cross_attention_dim=8,
-    attention_head_dim=2,
-)
+widths = {"block_out_channels": (8,) * 4, "cross_attention_dim": 8, "attention_head_dim": 2}
+unet = UNet2DConditionModel(sample_size=8, norm_num_groups=4, **widths)
 with patched(unet, ToDo()), torch.no_grad():
     unet(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 2, 8))
 try:
@@ -48,12 +40,6 @@ def test_a_copy_of_the_folder_works_next_to_a_script_and_without_tomesd(tmp_path
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "ToMe needs the tomesd package: pip install tomesd==0.1.3"
-
-
-@pytest.fixture(autouse=True)
-def _imported_as_usual_afterwards() -> Iterator[None]:
-    yield
-    importlib.reload(todo_patch)
 
 
 @pytest.mark.parametrize("version", ["0.36.0", "0.42.1", "0.42.9.dev0"])

@@ -8,20 +8,8 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from tests.helpers.tiny_models import generate, predict, sd15_pipeline, sd15_unet
+from tests.helpers.tiny_models import SMALL, generate, predict, sd15_pipeline, small_unet, unet_inputs
 from todo_patch import ToDo, ToMe, apply_patch, begin_run, remove_patch
-
-# Two levels of the same width: torch compiles their blocks once, and must still tell them apart.
-SMALL = {
-    "down_block_types": ("CrossAttnDownBlock2D",) * 2,
-    "mid_block_type": None,
-    "up_block_types": ("UpBlock2D",) * 2,
-    "block_out_channels": (8, 8),
-}
-
-
-def small_unet(seed=0) -> torch.nn.Module:
-    return sd15_unet(seed, **SMALL)
 
 
 def compile_around(unet, backend) -> torch.nn.Module:
@@ -43,6 +31,14 @@ def _compile_from_scratch() -> Iterator[None]:
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
+
+
+def patched_pair(method, compiled, backend) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Two UNets of the same weights: compiled, and not."""
+    unet, eager = small_unet(), small_unet()
+    apply_patch(unet, method)
+    apply_patch(eager, method)
+    return compiled(unet, backend), eager
 
 
 # The two ways of compiling the whole model share their machinery; where that is enough, one of them is tried.
@@ -87,10 +83,7 @@ def test_patching_and_removing_twelve_times_compiles_no_more_than_once(method) -
 @two_ways
 def test_twelve_steps_of_the_rotating_grid_compile_as_often_as_one(compiled) -> None:
     counter = CompileCounter()
-    unet, eager = small_unet(), small_unet()
-    apply_patch(unet, ToDo(factor=(2, 2), grid="rotating"))
-    apply_patch(eager, ToDo(factor=(2, 2), grid="rotating"))
-    model = compiled(unet, counter)
+    model, eager = patched_pair(ToDo(factor=(2, 2), grid="rotating"), compiled, counter)
     torch.testing.assert_close(predict(model), predict(eager))
     once = counter.frame_count
     for _ in range(11):
@@ -102,10 +95,8 @@ def test_twelve_steps_of_the_rotating_grid_compile_as_often_as_one(compiled) -> 
 @two_ways
 def test_until_adds_one_graph_and_no_more(compiled) -> None:
     counter = CompileCounter()
-    unet = small_unet()
-    baseline = predict(unet)
-    apply_patch(unet, ToDo(until=0.5, grid="rotating"))
-    model = compiled(unet, counter)
+    model, _ = patched_pair(ToDo(until=0.5, grid="rotating"), compiled, counter)
+    baseline = predict(small_unet())
     graphs = set()
     for _ in range(3):
         begin_run(model, steps=4)
@@ -131,22 +122,18 @@ def test_a_patch_on_one_model_does_not_reach_another_of_the_same_shape(compiled,
 
 
 def test_image_sizes_may_change_on_a_model_with_compiled_blocks() -> None:
-    model, eager = compile_blocks(small_unet(), "eager"), small_unet()
-    apply_patch(model, ToDo(grid="rotating"))
-    apply_patch(eager, ToDo(grid="rotating"))
+    model, eager = patched_pair(ToDo(grid="rotating"), compile_blocks, "eager")
     for latent in ((12, 16), (9, 13), (12, 16)):
         torch.testing.assert_close(predict(model, *latent), predict(eager, *latent))
 
 
-def test_ten_image_sizes_need_no_graph_more_than_without_a_patch() -> None:
+def test_many_image_sizes_need_no_graph_more_than_without_a_patch() -> None:
     graphs = []
     for method in (ToDo(factor=1), ToDo(grid="rotating"), ToDo(pooling="average")):
         torch._dynamo.reset()
-        counter, unet, eager = CompileCounter(), small_unet(), small_unet()
-        apply_patch(unet, method)
-        apply_patch(eager, method)
-        model = torch.compile(unet, backend=counter, fullgraph=True)
-        for width in range(11, 31, 2):
+        counter = CompileCounter()
+        model, eager = patched_pair(method, compile_around, counter)
+        for width in range(11, 21, 2):
             torch.testing.assert_close(predict(model, 9, width), predict(eager, 9, width))
         graphs.append(counter.frame_count)
     assert graphs[0] == graphs[1] == graphs[2] <= 3
@@ -164,12 +151,21 @@ def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
         torch.testing.assert_close(generate(pipe, steps), image, rtol=1e-4, atol=1e-4)
 
 
-def test_the_patched_step_traces_through_autograd() -> None:
-    model, eager = compile_in_place(small_unet(), "aot_eager"), small_unet()
-    for unet in (model, eager):
-        apply_patch(unet, ToDo(factor=(2, 2), grid="rotating"))
-    torch.testing.assert_close(predict(model), predict(eager))
-    torch.testing.assert_close(predict(model), predict(eager))
+@pytest.mark.parametrize(
+    ("compiled", "method"),
+    [(compile_around, ToDo(factor=(2, 2), grid="rotating")), (compile_blocks, ToDo(pooling="average"))],
+    ids=["around", "blocks"],
+)
+def test_compiled_training_with_checkpointing_gives_the_gradients_of_eager(compiled, method) -> None:
+    """Also if a picture of another shape is made between forward and backward."""
+    models = patched_pair(method, compiled, "aot_eager")
+    models[0].enable_gradient_checkpointing()
+    for model in models:
+        output = model.train()(**unet_inputs(model, 8, 12))[0]
+        predict(model, 12, 8)
+        output.square().mean().backward()
+    for weight, expected in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(weight.grad, expected.grad)
 
 
 @two_ways

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.helpers.tiny_models import sd15_unet, unet_inputs
+from tests.helpers.tiny_models import small_unet, unet_inputs
 from todo_patch import ToDo, ToMe, patched
 
 pytestmark = [
@@ -37,7 +37,7 @@ def export(model: torch.nn.Module, inputs: tuple) -> Callable:
 
 @pytest.fixture
 def model_and_inputs() -> tuple[Plain, tuple]:
-    unet = sd15_unet()
+    unet = small_unet()
     inputs = unet_inputs(unet, 8, 8)
     return Plain(unet), (inputs["sample"], inputs["timestep"], inputs["encoder_hidden_states"])
 

@@ -9,19 +9,14 @@ import pytest
 import torch
 
 from tests.helpers.tiny_models import sdxl_unet, unet_inputs
+from tests.todo_patch.conftest import METHODS
 from todo_patch import ToDo, ToMe, apply_patch, begin_run, patched
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-METHODS = [
-    ToDo(factor=(2, 2)),
-    ToDo(grid="rotating"),
-    ToDo(pooling="average"),
-    ToDo(until=0.5),
-    ToMe(levels=2),
-]
+every_method = pytest.mark.parametrize("method", [*METHODS, ToDo(until=0.5)], ids=str)
 
 
 def call(unet: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
@@ -33,7 +28,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return ((a.float() - b.float()).norm() / b.float().norm()).item()
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@every_method
 def test_a_patched_step_never_waits_for_the_gpu(method) -> None:
     unet = sdxl_unet().half().cuda()
     sizes = [unet_inputs(unet, *latent) for latent in ((32, 32), (27, 40))]  # all of it is there by now
@@ -50,7 +45,7 @@ def test_a_patched_step_never_waits_for_the_gpu(method) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@every_method
 def test_runs_leave_no_memory_behind(method) -> None:
     unet = sdxl_unet().half().cuda()
     inputs = unet_inputs(unet, 32, 32)

@@ -8,11 +8,10 @@ from diffusers import LayerSkipConfig, StableDiffusionSAGPipeline
 from diffusers.hooks import HookRegistry
 from diffusers.hooks.layer_skip import apply_layer_skip
 
-from tests.helpers.tiny_models import sd15_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import generate, predict, sd15_pipeline
 from todo_patch import ToDo, ToMe, patched
 
 BLOCKS = "down_blocks.1.attentions.0.transformer_blocks"  # on the finest level
-METHODS = [ToDo(), ToDo(grid="rotating"), ToDo(pooling="average"), ToMe()]
 
 
 def skip(unet: torch.nn.Module, **what: bool) -> None:
@@ -24,17 +23,14 @@ def undo(unet: torch.nn.Module) -> None:
     HookRegistry.check_if_exists_or_initialize(unet).remove_hook("layer_skip_hook", recurse=True)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
-def test_perturbed_attention_guidance_gives_each_query_its_own_value(method) -> None:
-    unet = sdxl_unet()
-    inputs = unet_inputs(unet, 12, 16)
+def test_perturbed_attention_guidance_gives_each_query_its_own_value(unet, method) -> None:
     attn = unet.get_submodule(BLOCKS)[0].attn1
     seen = []
-    with torch.no_grad(), patched(unet, method):
-        usual = unet(**inputs)[0]
+    with patched(unet, method):
+        usual = predict(unet)
         skip(unet, skip_attention_scores=True)
         handle = attn.register_forward_hook(lambda _, args, output: seen.append((args[0], output)))
-        perturbed = unet(**inputs)[0]
+        perturbed = predict(unet)
         handle.remove()
         undo(unet)
         tokens, output = seen[0]
@@ -42,20 +38,15 @@ def test_perturbed_attention_guidance_gives_each_query_its_own_value(method) -> 
         assert not torch.equal(perturbed, usual)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
-def test_skip_layer_guidance_finds_patched_blocks(method) -> None:
-    unet = sdxl_unet()
-    inputs = unet_inputs(unet, 12, 16)
-    with torch.no_grad(), patched(unet, method):
-        usual = unet(**inputs)[0]
+def test_skip_layer_guidance_finds_patched_blocks(unet, method) -> None:
+    with patched(unet, method):
+        usual = predict(unet)
         skip(unet, skip_attention=True, skip_ff=True)
-        assert not torch.equal(unet(**inputs)[0], usual)
+        assert not torch.equal(predict(unet), usual)
         undo(unet)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
-def test_all_repeated_blocks_of_a_patched_unet_are_compiled(method) -> None:
-    unet = sdxl_unet()
+def test_all_repeated_blocks_of_a_patched_unet_are_compiled(unet, method) -> None:
     with patched(unet, method):
         unet.compile_repeated_blocks(backend="eager")
         blocks = [m for m in unet.modules() if hasattr(m, "attn1")]
@@ -69,10 +60,7 @@ def test_self_attention_guidance_reads_its_map_on_a_patched_middle_block(method)
 
     def make(method: ToDo | ToMe, **options: float) -> torch.Tensor:
         with patched(pipe, method):
-            return pipe(
-                "a fox", height=128, width=128, num_inference_steps=2, output_type="latent",
-                generator=torch.Generator().manual_seed(0), **options,
-            ).images  # fmt: skip
+            return generate(pipe, 2, height=128, width=128, **options)
 
     assert not torch.allclose(make(method), make(ToDo(factor=1)))
     assert not torch.allclose(make(method), make(method, sag_scale=0.0)), "the guidance had no effect"

@@ -79,8 +79,3 @@ def test_tome_like_todo_keeps_as_many_keys(todo, tome) -> None:
 def test_tome_like_todo_raises_if_there_is_no_equal(todo) -> None:
     with pytest.raises(ValueError, match="no equal"):
         ToMe.like(todo)
-
-
-@pytest.mark.parametrize("method", [ToDo(factor=1), ToDo(factor=(1, 1)), ToDo(until=0), ToMe(ratio=0)])
-def test_asking_for_nothing_is_a_valid_request(method) -> None:
-    assert method.asks_for_nothing

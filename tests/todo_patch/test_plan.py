@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch.utils.flop_counter import FlopCounterMode
 
 from compare.models.random_weights import architecture, empty_unet
-from tests.helpers.tiny_models import sd15_pipeline, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
+from tests.helpers.tiny_models import sd15_unet, sdxl_unet, unet_inputs
 from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, plan
 from todo_patch.blocks import self_attention
 
@@ -72,6 +73,16 @@ def test_odd_sizes_keep_a_token_of_every_cut_cell() -> None:
     assert {b.kv_tokens for b in like.blocks if b.level == 0} == {33 * 49 - int(33 * 49 * 0.75)}
 
 
+def counted(unet) -> int:
+    """FLOPs of one call on 24x20, as the FLOP counter sees them."""
+    unet.set_attn_processor(AttnProcessor())  # the counter does not know the CPU's fused attention
+    inputs = unet_inputs(unet, 24, 20, batch=1)
+    inputs["encoder_hidden_states"] = torch.zeros(1, 77, unet.config.cross_attention_dim)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        unet(**inputs)
+    return counter.get_total_flops()
+
+
 @pytest.mark.parametrize("make", [sdxl_unet, sd15_unet])
 @pytest.mark.parametrize(
     "method",
@@ -80,30 +91,17 @@ def test_odd_sizes_keep_a_token_of_every_cut_cell() -> None:
 )
 def test_the_plan_counts_what_a_patched_model_does(make, method) -> None:
     unet = make()
-    unet.set_attn_processor(AttnProcessor())  # the FLOP counter does not know the CPU's fused attention
-    inputs = unet_inputs(unet, 24, 20, batch=1)
-    inputs["encoder_hidden_states"] = torch.zeros(1, 77, unet.config.cross_attention_dim)
     planned = plan(unet, method, 8 * 24, 8 * 20)
-    counts = []
-    for _ in range(2):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            unet(**inputs)
-        counts.append(counter.get_total_flops())
-        apply_patch(unet, method)
-    assert counts == [planned.total_before, planned.total_after]
+    assert planned.total_before == counted(unet)
+    apply_patch(unet, method)
+    assert planned.total_after == counted(unet)
 
 
-def test_the_ceiling_is_reached_when_all_that_can_be_removed_is() -> None:
-    unet = sdxl_unet()
-    inputs = unet_inputs(unet, 24, 20, batch=1)
-    inputs["encoder_hidden_states"] = torch.zeros(1, 77, unet.config.cross_attention_dim)
+def test_the_ceiling_is_reached_when_all_that_can_be_removed_is(unet) -> None:
     planned = plan(unet, ToMe(levels=2), 8 * 24, 8 * 20)
-    unet.set_attn_processor(AttnProcessor())
     for block in self_attention(unet):
         block.attn.forward = lambda tokens, **_: tokens
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        unet(**inputs)
-    assert planned.total_before / counter.get_total_flops() == pytest.approx(planned.ceiling)
+    assert planned.total_before / counted(unet) == pytest.approx(planned.ceiling)
     assert plan(unet, ToDo(factor=(24, 24)), 8 * 24, 8 * 20).speedup < planned.ceiling
 
 
@@ -116,28 +114,28 @@ def test_asking_for_nothing_patches_no_block(method) -> None:
     assert "baseline" in planned.notes[0]
 
 
-@pytest.mark.parametrize("make", [sdxl_pipeline, sd15_pipeline])
-def test_a_pipeline_and_its_unet_have_the_same_plan(make) -> None:
-    pipe = make()
+def test_a_pipeline_and_its_unet_have_the_same_plan(pipe) -> None:
     assert plan(pipe, ToDo(), 96, 64) == plan(pipe.unet, ToDo(), 96, 64)
     assert plan(pipe.unet, ToDo(), 96, 64, vae_scale_factor=4).blocks[0].tokens == 4 * (
         plan(pipe, ToDo(), 96, 64).blocks[0].tokens
     )
 
 
-def test_a_plan_leaves_the_model_alone_and_is_the_same_on_a_patched_one() -> None:
-    unet = sdxl_unet()
+def test_a_plan_leaves_the_model_alone_and_is_the_same_on_a_patched_one(unet) -> None:
     unet.register_forward_pre_hook(lambda *_: pytest.fail("the model was run"))
     expected = plan(unet, ToDo(), 96, 64)
     apply_patch(unet, ToMe())
     assert plan(unet, ToDo(), 96, 64) == expected
 
 
-def test_a_plan_survives_the_mark_that_an_ip_adapter_leaves() -> None:
-    unet = sdxl_unet()
+@pytest.mark.parametrize(
+    "mark",
+    [{"encoder_hid_dim_type": "ip_image_proj"}, {"quantization_config": object()}],
+    ids=["ip-adapter", "quantised"],
+)
+def test_a_plan_survives_what_others_write_into_a_configuration(unet, mark) -> None:
     expected = plan(unet, ToDo(), 64, 96)
-    unet.config.encoder_hid_dim_type = "ip_image_proj"
-    unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
+    unet.register_to_config(**mark)
     assert plan(unet, ToDo(), 64, 96) == expected
 
 
@@ -158,11 +156,6 @@ def test_the_plan_of_a_part_of_the_run_says_so() -> None:
     assert "first 40%" in plan(sdxl_unet(), ToDo(until=0.4), 64, 64).notes[0]
 
 
-def upscaler_unet() -> torch.nn.Module:
-    """As that of the x4 upscaler, which is told how noisy its input is."""
-    return sd15_unet(in_channels=7, num_class_embeds=1000)
-
-
 def animatediff_unet() -> torch.nn.Module:
     motion = MotionAdapter(
         block_out_channels=(8, 8, 16, 16),
@@ -173,31 +166,22 @@ def animatediff_unet() -> torch.nn.Module:
     return UNetMotionModel.from_unet2d(sd15_unet(), motion)
 
 
-def video_unet() -> torch.nn.Module:
-    return UNet3DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 8, 16, 16),
-        layers_per_block=1,
-        attention_head_dim=4,
-        cross_attention_dim=8,
-        norm_num_groups=4,
-    )
+VIDEO = {"sample_size": 8, "layers_per_block": 1, "cross_attention_dim": 8, "norm_num_groups": 4}
+I2VGEN = {
+    "block_out_channels": (32, 32),
+    "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
+    "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
+    "attention_head_dim": 8,
+}
+OTHER_UNETS = {
+    "upscaler": partial(sd15_unet, in_channels=7, num_class_embeds=1000),  # is told how noisy its input is
+    "animatediff": animatediff_unet,
+    "video": partial(UNet3DConditionModel, **VIDEO, block_out_channels=(8, 8, 16, 16), attention_head_dim=4),
+    "i2vgen": partial(I2VGenXLUNet, **VIDEO, **I2VGEN),
+}
 
 
-def i2vgen_unet() -> torch.nn.Module:
-    return I2VGenXLUNet(
-        sample_size=8,
-        block_out_channels=(32, 32),
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        layers_per_block=1,
-        cross_attention_dim=8,
-        norm_num_groups=4,
-        attention_head_dim=8,
-    )
-
-
-@pytest.mark.parametrize("make", [upscaler_unet, animatediff_unet, video_unet, i2vgen_unet])
+@pytest.mark.parametrize("make", OTHER_UNETS.values(), ids=OTHER_UNETS)
 def test_what_can_be_patched_can_be_planned(make) -> None:
     unet = make()
     planned = plan(unet, ToDo(), 64, 64)
@@ -210,10 +194,3 @@ def test_a_unet_whose_inputs_are_not_known_is_refused_with_a_sentence() -> None:
     unet = sd15_unet(class_embed_type="projection", projection_class_embeddings_input_dim=4)
     with pytest.raises(ValueError, match="It can be patched all the same"):
         plan(unet, ToDo(), 64, 64)
-
-
-def test_a_quantised_unet_is_planned_by_its_configuration() -> None:
-    unet = sdxl_unet()
-    expected = plan(unet, ToDo(), 64, 64)
-    unet.register_to_config(quantization_config=object())
-    assert plan(unet, ToDo(), 64, 64) == expected

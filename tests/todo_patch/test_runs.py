@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
+from contextlib import suppress
 
 import pytest
 import torch
 from diffusers import (
     ClassifierFreeGuidance,
+    DDIMScheduler,
     DPMSolverMultistepScheduler,
     HeunDiscreteScheduler,
     LCMScheduler,
@@ -20,7 +22,7 @@ from diffusers import (
 )
 from diffusers.modular_pipelines import StableDiffusionXLAutoBlocks
 
-from tests.helpers.tiny_models import generate, predict, sd15_pipeline, sdxl_pipeline, sdxl_unet
+from tests.helpers.tiny_models import generate, predict, sdxl_pipeline, sdxl_unet
 from todo_patch import ToDo, ToMe, apply_patch, begin_run
 from todo_patch.blocks import self_attention
 
@@ -28,11 +30,11 @@ ROTATING = ToDo(grid="rotating")
 STATEFUL = [ROTATING, ToDo(until=0.5), ToMe()]
 
 
-def fresh(method, steps=4, make=sdxl_pipeline, **options) -> torch.Tensor:
+def fresh(method, steps=4) -> torch.Tensor:
     """What a pipeline makes that has never run before."""
-    pipe = make()
+    pipe = sdxl_pipeline()
     apply_patch(pipe, method)
-    return generate(pipe, steps, **options)
+    return generate(pipe, steps)
 
 
 def calls_that_are_on(pipe, **options) -> list[bool]:
@@ -49,41 +51,10 @@ def calls_that_are_on(pipe, **options) -> list[bool]:
     return on
 
 
-@pytest.mark.parametrize("method", STATEFUL, ids=str)
-@pytest.mark.parametrize("make", [sdxl_pipeline, sd15_pipeline])
-def test_the_same_call_twice_gives_the_same_image(method, make) -> None:
-    pipe = make()
-    apply_patch(pipe, method)
-    first = generate(pipe)
-    torch.rand(5)
-    assert torch.equal(generate(pipe), first)
-
-
-@pytest.mark.parametrize("method", STATEFUL, ids=str)
-def test_runs_of_different_lengths_do_not_touch_each_other(method) -> None:
-    pipe = sdxl_pipeline()
-    apply_patch(pipe, method)
-    assert torch.equal(generate(pipe, 5), fresh(method, 5))
-    assert torch.equal(generate(pipe, 7), fresh(method, 7))
-
-
-class Stop(Exception):
-    pass
-
-
 def stop(pipe, step, timestep, tensors) -> dict:
     if step == 1:
-        raise Stop
+        raise KeyboardInterrupt
     return tensors
-
-
-@pytest.mark.parametrize("method", STATEFUL, ids=str)
-def test_a_stopped_run_does_not_touch_the_next(method) -> None:
-    pipe = sdxl_pipeline()
-    apply_patch(pipe, method)
-    with pytest.raises(Stop):
-        generate(pipe, callback_on_step_end=stop)
-    assert torch.equal(generate(pipe), fresh(method))
 
 
 def interrupt(pipe, step, timestep, tensors) -> dict:
@@ -91,16 +62,19 @@ def interrupt(pipe, step, timestep, tensors) -> dict:
     return tensors
 
 
-def test_an_interrupted_run_does_not_touch_the_next() -> None:
-    pipe = sdxl_pipeline()
-    apply_patch(pipe, ROTATING)
-    generate(pipe, callback_on_step_end=interrupt)
-    assert torch.equal(generate(pipe), fresh(ROTATING))
+@pytest.mark.parametrize("method", STATEFUL, ids=str)
+@pytest.mark.parametrize("end", [stop, interrupt])
+def test_a_run_that_ends_early_does_not_touch_the_next(pipe, method, end) -> None:
+    apply_patch(pipe, method)
+    with suppress(KeyboardInterrupt):
+        generate(pipe, callback_on_step_end=end)
+    assert torch.equal(generate(pipe), fresh(method))
 
 
 @pytest.mark.parametrize(
     "scheduler",
     [
+        DDIMScheduler,
         HeunDiscreteScheduler,
         DPMSolverMultistepScheduler,
         UniPCMultistepScheduler,
@@ -109,8 +83,7 @@ def test_an_interrupted_run_does_not_touch_the_next() -> None:
     ],
 )
 @pytest.mark.parametrize("method", STATEFUL, ids=str)
-def test_the_sampler_may_be_exchanged_on_a_patched_pipeline(scheduler, method) -> None:
-    pipe = sdxl_pipeline()
+def test_the_sampler_may_be_exchanged_on_a_patched_pipeline(pipe, scheduler, method) -> None:
     apply_patch(pipe, method)
     generate(pipe)
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
@@ -118,19 +91,14 @@ def test_the_sampler_may_be_exchanged_on_a_patched_pipeline(scheduler, method) -
     assert torch.equal(generate(pipe), first)
 
 
-def test_until_counts_unet_calls() -> None:
-    pipe = sdxl_pipeline()
+def test_until_counts_unet_calls(pipe) -> None:
+    apply_patch(pipe, ToDo(until=0.1))
+    assert calls_that_are_on(pipe, steps=30) == [True] * 3 + [False] * 27
     apply_patch(pipe, ToDo(until=0.5))
     assert calls_that_are_on(pipe, steps=5) == [True] * 3 + [False] * 2
     assert calls_that_are_on(pipe, steps=10) == [True] * 5 + [False] * 5
-    apply_patch(pipe, ToDo(until=0.1))
-    assert calls_that_are_on(pipe, steps=30) == [True] * 3 + [False] * 27
-
-
-def test_until_counts_both_calls_of_heun() -> None:
-    pipe = sdxl_pipeline()
-    pipe.scheduler = HeunDiscreteScheduler.from_config(pipe.scheduler.config)
-    apply_patch(pipe, ToDo(until=0.5))
+    assert calls_that_are_on(pipe, steps=8, denoising_end=0.5) == [True] * 2 + [False] * 2
+    pipe.scheduler = HeunDiscreteScheduler.from_config(pipe.scheduler.config)  # two calls for a step
     assert calls_that_are_on(pipe, steps=4) == [True] * 4 + [False] * 3
 
 
@@ -143,25 +111,7 @@ def test_until_counts_what_image_to_image_does_of_its_steps() -> None:
     assert calls_that_are_on(pipe, steps=8, strength=0.75, **image) == [True] * 3 + [False] * 3
 
 
-def test_until_counts_the_calls_before_denoising_end() -> None:
-    pipe = sdxl_pipeline()
-    apply_patch(pipe, ToDo(until=0.5))
-    assert calls_that_are_on(pipe, steps=8, denoising_end=0.5) == [True] * 2 + [False] * 2
-
-
-@pytest.mark.parametrize("method", [ROTATING, ToMe()], ids=str)
-def test_a_second_pipeline_with_the_same_unet_begins_its_own_runs(method) -> None:
-    pipe = sdxl_pipeline()
-    other = StableDiffusionXLPipeline.from_pipe(pipe)
-    other.set_progress_bar_config(disable=True)
-    apply_patch(pipe, method)
-    expected = fresh(method)
-    assert torch.equal(generate(pipe), expected)
-    assert torch.equal(generate(other), expected)
-
-
-def test_until_on_a_bare_unet_needs_the_length_of_the_run() -> None:
-    unet = sdxl_unet()
+def test_until_on_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
     baseline = predict(unet)
     apply_patch(unet, ToDo(until=0.5))
     with pytest.raises(RuntimeError, match="begin_run"):
@@ -170,20 +120,24 @@ def test_until_on_a_bare_unet_needs_the_length_of_the_run() -> None:
         begin_run(unet, steps=3)
         same = [torch.equal(predict(unet), baseline) for _ in range(3)]
         assert same == [False, False, True]
+    with pytest.raises(RuntimeError, match="step 4 of a run of 3"):
+        predict(unet)
 
 
 @pytest.mark.parametrize("method", [ToDo(until=0.5, grid="rotating"), ToMe()], ids=str)
-def test_begin_run_works_for_a_custom_loop_on_a_pipeline(method) -> None:
-    pipe = sdxl_pipeline()
-    apply_patch(pipe, method)
+@pytest.mark.parametrize("bare", [True, False])
+def test_begin_run_works_for_a_custom_loop(pipe, method, bare) -> None:
+    model = pipe.unet if bare else pipe
+    apply_patch(model, method)
     generate(pipe)
     runs = []
     for _ in range(2):
-        begin_run(pipe, steps=4)
+        begin_run(model, steps=4)
         pipe.scheduler.set_timesteps(4)
         runs.append(torch.stack([predict(pipe.unet) for _ in range(4)]))
     assert torch.equal(*runs)
     if isinstance(method, ToDo):
+        assert not torch.equal(runs[0][0], runs[0][1])
         assert torch.equal(runs[0][2], runs[0][3])
 
 
@@ -193,30 +147,21 @@ def test_begin_run_refuses_anything_but_a_number_of_steps(steps) -> None:
         begin_run(sdxl_unet(), steps=steps)
 
 
-def test_a_patch_does_not_keep_its_pipeline_alive() -> None:
-    pipe = sdxl_pipeline()
-    unet, gone = pipe.unet, weakref.ref(pipe)
-    apply_patch(pipe, ROTATING)
-    del pipe
-    gc.collect()
-    assert gone() is None
-    predict(unet)
-
-
 @pytest.mark.parametrize("method", [ROTATING, ToMe()], ids=str)
-def test_a_patched_pipeline_that_is_made_into_another_still_sees_its_runs(method) -> None:
+def test_a_patched_pipeline_may_be_made_into_another_and_is_not_kept_alive(method) -> None:
     pipe = sdxl_pipeline()
+    gone = weakref.ref(pipe)
     apply_patch(pipe, method)
     pipe = StableDiffusionXLPipeline.from_pipe(pipe)
     gc.collect()
+    assert gone() is None
     pipe.set_progress_bar_config(disable=True)
     assert torch.equal(generate(pipe), fresh(method))
     assert torch.equal(generate(pipe), fresh(method))
 
 
 @pytest.mark.parametrize("method", [ROTATING, ToMe(), ToDo(until=0.5)], ids=str)
-def test_a_copy_of_a_patched_pipeline_sees_its_own_runs(method) -> None:
-    pipe = sdxl_pipeline()
+def test_a_copy_of_a_patched_pipeline_sees_its_own_runs(pipe, method) -> None:
     apply_patch(pipe, method)
     generate(pipe)
     other = copy.deepcopy(pipe)
@@ -224,21 +169,12 @@ def test_a_copy_of_a_patched_pipeline_sees_its_own_runs(method) -> None:
         assert torch.equal(generate(model), fresh(method))
 
 
-def test_until_is_an_error_and_not_off_if_the_length_is_unknown() -> None:
-    pipe = sdxl_pipeline()
-    apply_patch(pipe, ToDo(until=0.5))
-    generate(pipe)
-    with pytest.raises(RuntimeError, match="of a run of"):
-        predict(pipe.unet)  # after the run, and of no other
-
-
 PARTS = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "scheduler")
 
 
 @pytest.mark.parametrize("method", [ROTATING, ToDo(factor=3, grid="rotating", until=0.5)], ids=str)
-def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(method) -> None:
+def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(pipe, method) -> None:
     """A modular pipeline calls the UNet once for each branch of its guider."""
-    pipe = sdxl_pipeline()
     modular = StableDiffusionXLAutoBlocks().init_pipeline()
     guider = ClassifierFreeGuidance(guidance_scale=5.0)
     modular.update_components(**{part: pipe.components[part] for part in PARTS}, guider=guider)
@@ -254,13 +190,12 @@ def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(method
 
 
 @pytest.mark.parametrize("method", STATEFUL, ids=str)
-@pytest.mark.parametrize("steps", [1, 5])
-def test_pipelines_with_schedulers_of_their_own_may_share_a_patched_unet(method, steps) -> None:
-    pipe = sdxl_pipeline()
-    other = StableDiffusionXLPipeline(
-        **pipe.components | {"scheduler": copy.deepcopy(pipe.scheduler)}, add_watermarker=False
-    )
+@pytest.mark.parametrize("own_scheduler", [True, False])
+def test_two_pipelines_may_share_a_patched_unet(pipe, method, own_scheduler) -> None:
+    other = StableDiffusionXLPipeline.from_pipe(pipe)
     other.set_progress_bar_config(disable=True)
-    apply_patch(pipe.unet, method)
-    for model in (pipe, other, other, pipe):
+    if own_scheduler:
+        other.scheduler = copy.deepcopy(pipe.scheduler)
+    apply_patch(pipe.unet if own_scheduler else pipe, method)
+    for model, steps in ((pipe, 5), (other, 5), (other, 1), (pipe, 1), (pipe, 5), (other, 3)):
         assert torch.equal(generate(model, steps), fresh(method, steps))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor2_0, SlicedAttnProcessor
+from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
+from torch.utils._pytree import tree_map_only
 
 from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from tests.todo_patch.written_out import WrittenOutAttention
-from todo_patch import ToDo, apply_patch, begin_run, patched
+from todo_patch import ToDo, ToMe, apply_patch, patched
 from todo_patch.blocks import self_attention
 from todo_patch.grid import offset_order
 
@@ -75,7 +77,9 @@ def test_todo_is_the_written_out_attention_through_a_whole_pipeline(method) -> N
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("method", [ToDo(factor=1), ToDo(factor=(1, 1)), ToDo(until=0)], ids=str)
+@pytest.mark.parametrize(
+    "method", [ToDo(factor=1), ToDo(factor=(1, 1)), ToDo(until=0), ToMe(ratio=0)], ids=str
+)
 def test_asking_for_nothing_is_the_baseline_bit_for_bit(model, method) -> None:
     unet = MODELS[model]()
     baseline = predict(unet)
@@ -84,36 +88,14 @@ def test_asking_for_nothing_is_the_baseline_bit_for_bit(model, method) -> None:
     assert not unet._forward_pre_hooks
 
 
-def test_todo_keeps_queries_whole_and_shortens_keys() -> None:
-    unet = sdxl_unet()
-    lengths = {}
-    for block in self_attention(unet):
-        for layer in ("to_q", "to_k", "to_v", "to_out"):
-            module = getattr(block.attn, layer)
-            module = module[0] if layer == "to_out" else module
-            key = (block.level, layer)
-            module.register_forward_pre_hook(lambda _, args, key=key: lengths.update({key: args[0].shape[1]}))
-    apply_patch(unet, ToDo(factor=2))
-    predict(unet, 12, 16)
-    assert [lengths[0, layer] for layer in ("to_q", "to_k", "to_v", "to_out")] == [48, 12, 12, 48]
-    assert [lengths[1, layer] for layer in ("to_q", "to_k", "to_v", "to_out")] == [12, 12, 12, 12]
-
-
-@pytest.mark.parametrize("batch", [1, 2, 3])
-def test_any_batch_size_gives_each_image_the_same(batch) -> None:
-    unet = sdxl_unet()
+def test_each_image_of_a_batch_is_as_if_alone(unet) -> None:
     apply_patch(unet, ToDo())
-    inputs = unet_inputs(unet, 8, 8, batch=batch)
+    inputs = unet_inputs(unet, 8, 8, batch=3)
     with torch.no_grad():
         together = unet(**inputs)[0]
-        begin = {key: value for key, value in inputs.items() if key not in ("sample", "added_cond_kwargs")}
-        for i in range(batch):
-            alone = begin | {
-                "sample": inputs["sample"][i : i + 1],
-                "encoder_hidden_states": inputs["encoder_hidden_states"][i : i + 1],
-                "added_cond_kwargs": {k: v[i : i + 1] for k, v in inputs["added_cond_kwargs"].items()},
-            }
-            torch.testing.assert_close(together[i : i + 1], unet(**alone)[0])
+        for image in (slice(0, 1), slice(1, 2), slice(2, 3)):
+            alone = tree_map_only(torch.Tensor, lambda t, at=image: t[at] if t.ndim else t, inputs)
+            torch.testing.assert_close(together[image], unet(**alone)[0])
 
 
 @pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=["plain", "sliced"])
@@ -126,18 +108,13 @@ def test_an_installed_attention_processor_stays_and_does_the_attention(processor
     torch.testing.assert_close(predict(other), predict(unet))
 
 
-class ImageTokens(torch.nn.Module):
-    """What stands between an IP-Adapter's image embeddings and the UNet: four tokens for each image."""
-
-    def forward(self, image_embeds) -> list[torch.Tensor]:
-        return [embeds.unflatten(1, (1, 4, -1)).flatten(1, 2) for embeds in image_embeds]
-
-
 def add_ip_adapter(unet) -> None:
     torch.manual_seed(0)
-    unet.encoder_hid_proj = ImageTokens()
-    unet.config.encoder_hid_dim_type = "ip_image_proj"
     width = unet.config.cross_attention_dim
+    unet.encoder_hid_proj = MultiIPAdapterImageProjection(
+        [ImageProjection(8, width, num_image_text_embeds=4)]
+    )
+    unet.config.encoder_hid_dim_type = "ip_image_proj"
     for block in self_attention(unet):
         attn = block.block.attn2
         attn.set_processor(IPAdapterAttnProcessor2_0(attn.query_dim, width, num_tokens=(4,)))
@@ -146,7 +123,7 @@ def add_ip_adapter(unet) -> None:
 def test_todo_works_beside_an_ip_adapter() -> None:
     unet, reference = sdxl_unet(), sdxl_unet()
     inputs = unet_inputs(unet, 12, 16)
-    inputs["added_cond_kwargs"]["image_embeds"] = [torch.randn(2, 4 * unet.config.cross_attention_dim)]
+    inputs["added_cond_kwargs"]["image_embeds"] = [torch.randn(2, 1, 8)]
     for model in (unet, reference):
         add_ip_adapter(model)
     apply_patch(unet, ToDo())
@@ -173,15 +150,15 @@ def test_an_attention_mask_is_sampled_along() -> None:
         assert not torch.allclose(unet(**inputs, attention_mask=keep)[0], unmasked)
 
 
-def test_an_attention_mask_is_not_averaged_but_refused() -> None:
+@pytest.mark.parametrize("method", [ToDo(pooling="average"), ToMe()], ids=str)
+def test_an_attention_mask_is_neither_averaged_nor_merged_but_refused(method) -> None:
     unet = sd15_unet()
-    apply_patch(unet, ToDo(pooling="average"))
+    apply_patch(unet, method)
     with pytest.raises(ValueError, match="attention_mask"):
         unet(**unet_inputs(unet, 8, 8), attention_mask=torch.ones(2, 64))
 
 
-def test_a_patched_unet_can_be_trained_after_inference() -> None:
-    unet = sdxl_unet()
+def test_a_patched_unet_can_be_trained_after_inference(unet) -> None:
     apply_patch(unet, ToDo(grid="rotating"))
     with torch.inference_mode():
         unet(**unet_inputs(unet, 8, 8))
@@ -190,27 +167,15 @@ def test_a_patched_unet_can_be_trained_after_inference() -> None:
     assert all(block.attn.to_k.weight.grad.abs().sum() > 0 for block in self_attention(unet))
 
 
-def test_image_sizes_may_change_from_call_to_call() -> None:
-    unet = sdxl_unet()
+def test_image_sizes_may_change_from_call_to_call(unet) -> None:
     apply_patch(unet, ToDo(factor=(2, 2)))
     first = predict(unet, 12, 16)
     predict(unet, 7, 5)
     assert torch.equal(predict(unet, 12, 16), first)
 
 
-def test_calling_around_the_unet_is_an_error_not_a_surprise() -> None:
-    unet = sdxl_unet()
+def test_calling_around_the_unet_is_an_error_not_a_surprise(unet) -> None:
     apply_patch(unet, ToDo())
     predict(unet, 8, 8)
     with pytest.raises(RuntimeError, match="Call the UNet itself"):
         unet.forward(**unet_inputs(unet, 12, 16))
-
-
-def test_begin_run_starts_the_rotation_of_a_bare_unet_again() -> None:
-    unet = sdxl_unet()
-    apply_patch(unet, ToDo(grid="rotating"))
-    first = [predict(unet) for _ in range(3)]
-    begin_run(unet, steps=3)
-    again = [predict(unet) for _ in range(3)]
-    assert all(map(torch.equal, first, again))
-    assert not torch.allclose(first[0], first[1])
