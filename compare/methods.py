@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from compare.errors import InvalidRequest, quoted
@@ -85,16 +86,10 @@ def _unpatched() -> ToDo:
     return ToDo(factor=1)
 
 
-def _todo(request: Reduction) -> ToDo:
+def _todo(request: Reduction, **settings: str) -> ToDo:
     from todo_patch import ToDo
 
-    return ToDo(factor=request.factor)
-
-
-def _todo_rotating(request: Reduction) -> ToDo:
-    from todo_patch import ToDo
-
-    return ToDo(factor=request.factor, grid="rotating")
+    return ToDo(factor=request.factor, **settings)
 
 
 def _tome(request: Reduction) -> ToMe:
@@ -139,7 +134,7 @@ TODO_ROTATING = Method(
     label="ToDo, rotating grid",
     description="ToDo on a grid that moves with every step and block",
     colour="#7570b3",
-    patch=_todo_rotating,
+    patch=partial(_todo, grid="rotating"),
 )
 FEWER_STEPS = Method(
     id="fewer-steps",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compare.errors import InvalidRequest, quoted
@@ -81,14 +80,14 @@ class Request:
         if isinstance(self.methods, list):  # JSON and the page have no tuples
             object.__setattr__(self, "methods", tuple(self.methods))
         known = self.known_methods()
-        ids = _listed(method.id for method in known)
+        ids = ", ".join(method.id for method in known)
         if not isinstance(self.methods, tuple):
             raise InvalidRequest(f"Methods must be a list of some of {ids}, not {quoted(self.methods)}.")
         if not self.methods:
             raise InvalidRequest(f"No method was chosen: choose some of {ids}.")
         chosen = [method_of(id, known) for id in self.methods]
         if len(set(self.methods)) < len(self.methods):
-            raise InvalidRequest(f"Each method can be chosen once; got {_listed(self.methods)}.")
+            raise InvalidRequest(f"Each method can be chosen once; got {', '.join(self.methods)}.")
         for method in chosen:
             if not set(method.needs) <= set(self.methods):
                 raise InvalidRequest(
@@ -140,7 +139,3 @@ def _check_number(name: str, value: object, limits: tuple[float, float]) -> None
     low, high = limits
     if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
         raise InvalidRequest(f"{name} must be a number from {low:g} to {high:g}, not {quoted(value)}.")
-
-
-def _listed(items: Iterable[str]) -> str:
-    return ", ".join(items)

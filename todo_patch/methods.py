@@ -111,6 +111,7 @@ class ToMe:
     stride: int = 2
     levels: int = 1
     seed: int = 0
+    changes_over_a_run = True  # which tokens are merged depends on them, and on chance
 
     def __post_init__(self) -> None:
         if not is_int(self.stride) or self.stride < 2:
@@ -125,11 +126,6 @@ class ToMe:
     def asks_for_nothing(self) -> bool:
         """Whether the patched model would be the baseline."""
         return self.ratio == 0
-
-    @property
-    def changes_over_a_run(self) -> bool:
-        """Whether calls of one run differ in which tokens are merged: it depends on them, and on chance."""
-        return True
 
     def patches(self, level: int) -> bool:
         """Whether the blocks of a level (0 is the finest) are to change."""

@@ -51,7 +51,7 @@ def prepare(loaded: LoadedPipeline, request: Request) -> Prepared:
         for method in request.chosen
         if method.steps is None
     }
-    return Prepared(plans, notes_on(loaded, request, plans))
+    return Prepared(plans, tuple(notes_on(loaded, request, plans)))
 
 
 def measure(measured: Measured, emit: Callable[[Event], None], check_stopped: Callable[[], None]) -> None:

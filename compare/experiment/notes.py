@@ -18,17 +18,20 @@ UNEVEN = 2
 WORTH_IT = 1.15  # below this FLOP ceiling the gain is of the size of the noise on most machines
 
 
-def notes_on(loaded: LoadedPipeline, request: Request, plans: Mapping[str, PlanSummary]) -> tuple[str, ...]:
+def notes_on(loaded: LoadedPipeline, request: Request, plans: Mapping[str, PlanSummary]) -> Iterator[str]:
     """All notes on a request, the most important first."""
-    return (
-        *_on_the_model(loaded),
-        *_on_prompts(loaded, request),
-        *_on_guidance(request),
-        *_on_tokens(request, plans),
-        *_on_the_gain(request, plans),
-        *_on_methods(request),
-        *_on_decoding(request),
-    )
+    yield from filter(None, (loaded.fallback, loaded.remark))
+    yield from _on_prompts(loaded, request)
+    yield from _on_guidance(request)
+    yield from _on_tokens(request, plans)
+    yield from _on_the_gain(request, plans)
+    if BASELINE not in request.chosen:
+        yield "Without Baseline there is nothing to compare with: no speed-ups and no scores."
+    if request.is_tiled:
+        yield (
+            f"At {request.width}×{request.height} every picture is decoded in overlapping tiles, which keeps "
+            "memory small and can shift colours a little between them; all methods alike."
+        )
 
 
 def uneven_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
@@ -52,13 +55,6 @@ def on_fewer_steps(request: Request, method: Method, steps: int) -> tuple[str, .
         return ()
     others = " and ".join(method_of(id).label for id in method.needs if id != BASELINE.id)
     return (f"{others} was not faster by a whole step, so {method.label} has as many steps as Baseline.",)
-
-
-def _on_the_model(loaded: LoadedPipeline) -> Iterator[str]:
-    if loaded.fallback:
-        yield loaded.fallback
-    if loaded.remark:
-        yield loaded.remark
 
 
 def _on_prompts(loaded: LoadedPipeline, request: Request) -> Iterator[str]:
@@ -126,20 +122,5 @@ def _on_the_gain(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator
 
 def _first(request: Request, kind: type[ToDo | ToMe]) -> Method | None:
     """The first of the chosen methods whose patch is of this kind."""
-    for method in request.chosen:
-        if method.patch and isinstance(method.patch(request), kind):
-            return method
-    return None
-
-
-def _on_methods(request: Request) -> Iterator[str]:
-    if BASELINE not in request.chosen:
-        yield "Without Baseline there is nothing to compare with: no speed-ups and no scores."
-
-
-def _on_decoding(request: Request) -> Iterator[str]:
-    if request.is_tiled:
-        yield (
-            f"At {request.width}×{request.height} every picture is decoded in overlapping tiles, which keeps "
-            "memory small and can shift colours a little between them; all methods alike."
-        )
+    patched = (method for method in request.chosen if method.patch)
+    return next((method for method in patched if isinstance(method.patch(request), kind)), None)

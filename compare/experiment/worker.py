@@ -46,7 +46,7 @@ def run(
     """
     # The generator may be resumed on any thread, closed on a server's event loop, or left hanging. So it
     # holds nothing: queue, patch and no_grad live and die on the worker's stack; only `events` is shared.
-    events: queues.SimpleQueue[Event | _Failure] = queues.SimpleQueue()
+    events: queues.SimpleQueue[Event | BaseException] = queues.SimpleQueue()
     gone = threading.Event()
 
     def check_stopped() -> None:
@@ -66,18 +66,13 @@ def run(
                 event = events.get(timeout=1)
             except queues.Empty:
                 event = Tick(time.monotonic() - began)
-            if isinstance(event, _Failure):
-                raise event.error
+            if isinstance(event, BaseException):
+                raise event
             yield event
             if isinstance(event, (Finished, Stopped)):
                 return
     finally:
         gone.set()
-
-
-class _Failure:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
 
 
 class _StopRequested(Exception):
@@ -86,7 +81,7 @@ class _StopRequested(Exception):
 
 def _work(
     measured: Measured,
-    emit: Callable[[Event | _Failure], None],
+    emit: Callable[[Event | BaseException], None],
     check_stopped: Callable[[], None],
     queue: RunQueue,
     max_queue: int | None,
@@ -105,7 +100,7 @@ def _work(
     except _StopRequested:
         last = Stopped(measured.comparison())
     except BaseException as error:
-        last = _Failure(_for_the_reader(error, loaded, request))
+        last = _for_the_reader(error, loaded, request)
     emit(last)
 
 

@@ -71,8 +71,7 @@ class LoadedPipeline:
 
         Raises `InvalidRequest`.
         """
-        settings = {**vars(self.defaults), **changes}
-        return Request(prompt=prompt, **settings)
+        return Request(prompt=prompt, **{**vars(self.defaults), **changes})
 
 
 def load_pipeline(
