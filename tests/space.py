@@ -143,8 +143,8 @@ def _start_from_a_copy(project: Path) -> Iterator[str]:
 
 def _tree(project: Path) -> list[tuple[str, int, str]]:
     """Name, bytes and git's mode of every file in the last commit."""
-    listed = _git(project, "ls-tree", "-r", "-z", "--format=%(objectmode) %(objectsize) %(path)", "HEAD")
-    files = [line.split(" ", 2) for line in listed.split("\0") if line]
+    listed = _git(project, "ls-tree", "-r", "-l", "-z", "HEAD")
+    files = re.findall(r"(\d+) \w+ \w+ +(\d+|-)\t([^\0]+)", listed)
     return [(name, 0 if size == "-" else int(size), mode) for mode, size, name in files]
 
 
