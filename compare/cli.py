@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from compare.errors import InvalidRequest
 from compare.methods import known_methods, method_of
+from compare.request import Request
 
 if TYPE_CHECKING:  # `--help` and typing errors need not wait for torch: commands import it when they run
     from compare.events import Event
@@ -39,7 +40,7 @@ def add_run(commands: argparse._SubParsersAction) -> None:
         help="of downsampling at the finest attention grid; more numbers are for the coarser ones",
     )  # fmt: skip
     run.add_argument(
-        "--methods", nargs="+", default=["baseline", "tome", "todo"], metavar="METHOD",
+        "--methods", nargs="+", default=Request.methods, metavar="METHOD",
         help=f"some of {', '.join(method.id for method in known_methods())}",
     )  # fmt: skip
     run.add_argument("--repeats", type=number, default=1, help="time each method this often, interleaved")

@@ -24,9 +24,6 @@ class Waiting:
 class Tick:
     """Nothing new for a second: work goes on, and a reader that has gone away is noticed."""
 
-    seconds: float
-    """Since the run was asked for."""
-
 
 @dataclass(frozen=True)
 class Started:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from compare.errors import InvalidRequest, quoted
-from compare.methods import Method, known_methods, method_of
+from compare.methods import METHODS, Method, known_methods, method_of
 
 SIZES = (64, 2048)  # pixels, each side
 SIZE_MULTIPLE = 8
@@ -50,7 +50,7 @@ class Request:
     guidance_scale: float
     seed: int = 0
     factor: int | tuple[int, ...] = 2
-    methods: tuple[str, ...] = ("baseline", "tome", "todo")
+    methods: tuple[str, ...] = tuple(method.id for method in METHODS if method.preselected)
     repeats: int = 1
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from compare.events import Finished
+from compare.methods import BASELINE
 from compare.request import SIZES, Request
 from server.runs import Runs
 
@@ -77,7 +78,7 @@ class Health:
         """Run one step of the smallest picture, in the queue of all runs. Raises nothing."""
         side = SIZES[0]
         tiny = Request(
-            prompt="health", width=side, height=side, steps=1, guidance_scale=1.0, methods=("baseline",)
+            prompt="health", width=side, height=side, steps=1, guidance_scale=1.0, methods=(BASELINE.id,)
         )
         began = time.monotonic()
         try:

@@ -11,15 +11,12 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
 
-from compare.experiment.clock import LoopClock, timed_loop
+from compare.experiment.clock import timed_loop
 from compare.experiment.decoding import has_preview, preview
 from compare.models.load import LoadedPipeline
 from compare.request import Request
 
 SPIN_UP = 1.0  # seconds of work after which an accelerator has its full clock rate
-
-StepCallback = Callable[[int, int, float, "Image.Image | None"], None]
-"""`on_step(step, steps, seconds, preview)`, step from 1."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,14 @@ class Denoiser:
             self._call(steps, output_type=output_type, callback_on_step_end=interrupt)
         self._check_stopped()
 
-    def denoise(self, steps: int, on_step: StepCallback, previews: bool = True) -> Sample:
-        """Make a picture. The clock runs in the denoising loop, and pauses for previews."""
+    def denoise(self, steps: int, on_step: Callable[..., None], previews: bool = True) -> Sample:
+        """Make a picture. The clock runs in the denoising loop, and pauses for previews.
+
+        Args:
+            on_step: called with step (from 1), steps, seconds and preview (or None) after each.
+        """
         before: torch.Tensor | None = None
         laps = [0.0]
-        clock: LoopClock
 
         def step_done(pipe: DiffusionPipeline, index: int, _: object, tensors: dict) -> dict:
             nonlocal before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue as queues
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -53,7 +52,6 @@ def run(
         if gone.is_set() or (stop is not None and stop.is_set()):
             raise _StopRequested
 
-    began = time.monotonic()
     threading.Thread(
         target=_work,
         args=(Measured(loaded, request), events.put, check_stopped, queue, max_queue),
@@ -65,7 +63,7 @@ def run(
             try:
                 event = events.get(timeout=1)
             except queues.Empty:
-                event = Tick(time.monotonic() - began)
+                event = Tick()
             if isinstance(event, BaseException):
                 raise event
             yield event

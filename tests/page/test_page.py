@@ -47,7 +47,7 @@ def test_the_message_says_what_is_going_on(page: Page) -> None:
 
 
 def test_when_nothing_is_new_the_page_stays_as_it_is(page: Page, monkeypatch) -> None:
-    monkeypatch.setattr(page.runs, "run", lambda *_: (event for event in (Tick(1.0), Stopped(None))))
+    monkeypatch.setattr(page.runs, "run", lambda *_: (event for event in (Tick(), Stopped(None))))
     session = Session()
     _, tick, _ = asked(page, session)
     assert tick == {page.view.session: session}  # gradio would take an empty dict for a value
