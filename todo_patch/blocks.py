@@ -29,7 +29,7 @@ class SelfAttention:
         return self.block.attn1
 
 
-def find_unet(model: Any) -> torch.nn.Module:
+def find_denoiser(model: Any) -> torch.nn.Module:
     """The UNet of a pipeline, or the UNet itself, without the wrapper of `torch.compile`.
 
     Raises:
@@ -42,6 +42,11 @@ def find_unet(model: Any) -> torch.nn.Module:
             f"Expected a diffusers pipeline with a UNet, or such a UNet, not {type(model).__name__}."
         )
     return unet
+
+
+def latent_of(arguments: dict[str, Any]) -> torch.Tensor:
+    """The latent among the arguments of a denoiser's call, [B, C, ..., height, width]."""
+    return arguments["sample"]
 
 
 def self_attention(unet: torch.nn.Module) -> tuple[SelfAttention, ...]:

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import grid as grids
 from . import tome
-from .blocks import SelfAttention, find_unet, require_blocks, self_attention
+from .blocks import SelfAttention, find_denoiser, require_blocks, self_attention
 from .methods import ToDo, ToMe, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
@@ -78,7 +78,7 @@ def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_fac
         TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
         ValueError: the size is not one that the VAE can make, or a grid is too small for the method.
     """
-    unet = find_unet(model)
+    unet = find_denoiser(model)
     scale = getattr(model, "vae_scale_factor", vae_scale_factor)
     for name, value in (("height", height), ("width", width)):
         if not is_int(value) or value < scale or value % scale:

@@ -129,32 +129,3 @@ def _same_schedule(one: torch.Tensor, other: torch.Tensor) -> bool:
 def is_freezing() -> bool:
     """Whether the call in progress is being traced or exported."""
     return torch.jit.is_tracing() or torch.compiler.is_exporting()
-
-
-def follow(unet: torch.nn.Module) -> list[Any]:
-    """Hooks that tell the patch on a UNet of each call. Returns their handles.
-
-    However the UNet was compiled, torch calls the hooks of the outermost module from plain Python. So they
-    are the place to count and to branch.
-    """
-    return [
-        unet.register_forward_pre_hook(_before_unet, with_kwargs=True),
-        unet.register_forward_hook(_after_unet, always_call=True),
-    ]
-
-
-@torch.compiler.disable
-def _before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    patch = unet._todo_patch
-    if patch.method.changes_over_a_run and is_freezing():
-        raise RuntimeError(
-            f"{patch.method} does not keep the same tokens in every call; a traced or exported UNet would. "
-            "Trace it with ToDo, grid='fixed' and until=1, or without a patch."
-        )
-    patch.run.next_call(args[1] if len(args) > 1 else kwargs["timestep"])
-    patch.before_call(unet, args[0] if args else kwargs["sample"], kwargs)
-
-
-@torch.compiler.disable
-def _after_unet(unet: torch.nn.Module, *_: Any) -> None:
-    unet._todo_patch.run.end_call()

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from .blocks import SelfAttention
+from .blocks import SelfAttention, latent_of
 from .checkpointing import Recall
 from .grid import downsample_average, downsample_nearest, grid_at, offset_order, token_index
 from .methods import ToDo
 from .processors import needs_all_tokens, require_usable
-from .run import Run, follow, is_freezing
+from .run import Run, is_freezing
 
 
 @dataclass(eq=False)
@@ -37,21 +37,19 @@ class Site:
 
 
 class ToDoPatch:
-    """ToDo on one UNet. `remove` leaves no trace of it."""
+    """ToDo on the blocks of one denoiser. `remove` leaves no trace of it."""
 
-    def __init__(
-        self, unet: torch.nn.Module, blocks: tuple[SelfAttention, ...], method: ToDo, run: Run
-    ) -> None:
+    def __init__(self, blocks: tuple[SelfAttention, ...], method: ToDo, run: Run) -> None:
         self.method = method
         self.run = run
-        self._blocks = blocks
+        self.blocks = blocks
         for block in blocks:
             require_usable(block)
         self._recall = Recall(blocks, _use_of, _use)
-        self._index = functools.lru_cache(maxsize=1024)(token_index)
+        self.index_of = functools.lru_cache(maxsize=1024)(token_index)
         hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
-        self._handles = follow(unet)
-        for block in self._blocks:
+        self._handles: list[Any] = []
+        for block in self.blocks:
             factor = method.factors[block.level]
             offsets = offset_order(factor) if method.grid == "rotating" else ((0, 0),)
             attn = block.attn
@@ -59,12 +57,13 @@ class ToDoPatch:
             attn.__class__ = _marked(type(attn))
             self._handles.append(attn.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def before_call(self, unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
-        """Set what every block does in the UNet call that begins. `sample`: [B, C, ..., height, width]."""
-        self._recall.before_call(unet)
+    def before_call(self, denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
+        """Set what every block does in the call that begins."""
+        self._recall.before_call(denoiser)
+        sample = latent_of(arguments)
         on = self.run.within(self.method.until)
-        index_of = token_index if is_freezing() else self._index  # tensors of an export live in it alone
-        for number, block in enumerate(self._blocks):
+        index_of = token_index if is_freezing() else self.index_of  # tensors of an export live in it alone
+        for number, block in enumerate(self.blocks):
             require_usable(block)  # a pipeline may exchange processors at each call
             site = block.attn._todo_site
             site.on = on and not needs_all_tokens(block.attn)
@@ -79,7 +78,7 @@ class ToDoPatch:
         self._recall.remove()
         for handle in self._handles:
             handle.remove()
-        for block in self._blocks:
+        for block in self.blocks:
             block.attn.__class__ = type(block.attn).__base__
             del block.attn._todo_site
 

@@ -14,20 +14,18 @@ from typing import Any
 import torch
 from diffusers.hooks._helpers import TransformerBlockRegistry
 
-from .blocks import SelfAttention
+from .blocks import SelfAttention, latent_of
 from .checkpointing import Recall
 from .grid import grid_at
 from .methods import ToMe
 from .processors import stores_its_map
-from .run import Run, follow
+from .run import Run
 
 
 class ToMePatch:
-    """ToMe on one UNet. `remove` leaves no trace of it."""
+    """ToMe on the blocks of one denoiser. `remove` leaves no trace of it."""
 
-    def __init__(
-        self, unet: torch.nn.Module, blocks: tuple[SelfAttention, ...], method: ToMe, run: Run
-    ) -> None:
+    def __init__(self, blocks: tuple[SelfAttention, ...], method: ToMe, run: Run) -> None:
         self.method = method
         self.run = run
         self._blocks = blocks
@@ -52,15 +50,15 @@ class ToMePatch:
         self._recall = Recall(blocks, _use_of, _use)
         self._of_step: torch.Tensor | None = None  # the generator's state when the step began
         merging = [_merging(type(block.block)) for block in blocks]
-        self._handles = follow(unet)
         for block, merging_class in zip(blocks, merging, strict=True):
             block.block.__class__ = merging_class
             # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
             block.block._tome_info = {"size": None, "hooks": [], "args": self._args}
 
-    def before_call(self, unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
+    def before_call(self, denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
         """Set the grid of each block, and the seed if a run begins."""
-        if kwargs.get("attention_mask") is not None:
+        sample = latent_of(arguments)
+        if arguments.get("attention_mask") is not None:
             raise ValueError("ToMe cannot merge an attention_mask; use ToDo with pooling='nearest'.")
         # As tomesd itself does: it has generators for CUDA and for the CPU.
         device = sample.device if sample.device.type == "cuda" else torch.device("cpu")
@@ -74,7 +72,7 @@ class ToMePatch:
             if self.run.step == 0:
                 generator.manual_seed(self.method.seed)
             self._of_step = generator.get_state()
-        self._recall.before_call(unet)
+        self._recall.before_call(denoiser)
         for block in self._blocks:
             grid = grid_at(*sample.shape[-2:], block.depth)
             require_room(grid, block.level, self.method)
@@ -84,8 +82,6 @@ class ToMePatch:
 
     def remove(self) -> None:
         self._recall.remove()
-        for handle in self._handles:
-            handle.remove()
         for block in self._blocks:
             block.block.__class__ = block.block._parent
             del block.block._tome_info

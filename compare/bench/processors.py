@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from todo_patch import ToDo, ToMe
-from todo_patch.blocks import SelfAttention, find_unet, self_attention
+from todo_patch.blocks import SelfAttention, find_denoiser, self_attention
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def replaced_attention(
     Args:
         model: a pipeline or a UNet.
     """
-    sites = [site for site in self_attention(find_unet(model)) if patch.patches(site.level)]
+    sites = [site for site in self_attention(find_denoiser(model)) if patch.patches(site.level)]
     own = [site.attn.processor for site in sites]
     for site in sites:
         site.attn.set_processor(processor_for(site))

@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline
 
 from compare.methods import TODO, Method, Reduction, known_methods, method_of
 from todo_patch import ToDo, patched
-from todo_patch.blocks import find_unet
+from todo_patch.blocks import find_denoiser
 from todo_patch.grid import offset_order
 
 Offset = tuple[int, int]
@@ -43,19 +43,20 @@ def chosen_tokens(pipe: DiffusionPipeline, method: ToDo, choose: Choice) -> Iter
     Everything else is the patch of `todo_patch`, so that all choices cost the same.
     """
     with patched(pipe, method):
-        patch = vars(find_unet(pipe)).get("_todo_patch")  # None if the method asks for nothing
+        patch = vars(find_denoiser(pipe)).get("_todo_patch")  # None if the method asks for nothing
         if patch is not None:
-            as_usual = patch.before_call
+            (part,) = patch.parts
+            as_usual = part.before_call
 
-            def before_call(unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
-                as_usual(unet, sample, kwargs)
-                for number, block in enumerate(patch._blocks):
+            def before_call(denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
+                as_usual(denoiser, arguments)
+                for number, block in enumerate(part.blocks):
                     site = block.attn._todo_site
                     at = Moment(patch.run.step, patch.run.total, number, site.factor)
                     factor, offset = choose(at)
-                    site.index = patch._index(site.grid, factor, offset, sample.device)
+                    site.index = part.index_of(site.grid, factor, offset, site.index.device)
 
-            patch.before_call = before_call
+            part.before_call = before_call
         yield pipe
 
 
