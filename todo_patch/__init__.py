@@ -15,12 +15,13 @@ arXiv 2402.13573. ToMe: "Token Merging for Fast Stable Diffusion", Bolya and Hof
 import diffusers
 from packaging.specifiers import SpecifierSet  # diffusers itself needs this package
 
-from .methods import NothingToPatch, ToDo, ToMe
+from .methods import Forecast, NothingToPatch, ToDo, ToMe
 from .patch import apply_patch, begin_run, patched, remove_patch
 from .plan import BlockPlan, Plan, plan
 
 __all__ = [
     "BlockPlan",
+    "Forecast",
     "NothingToPatch",
     "Plan",
     "ToDo",

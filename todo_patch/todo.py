@@ -62,6 +62,7 @@ class ToDoPatch:
         self._recall.before_call(denoiser)
         sample = latent_of(arguments)
         on = self.run.within(self.method.until)
+        turn = self.run.computed_steps  # forecast steps visit no tokens
         index_of = token_index if is_freezing() else self.index_of  # tensors of an export live in it alone
         for number, block in enumerate(self.blocks):
             require_usable(block)  # a pipeline may exchange processors at each call
@@ -69,10 +70,13 @@ class ToDoPatch:
             site.on = on and not needs_all_tokens(block.attn)
             site.grid = grid_at(*sample.shape[-2:], block.depth)
             if self.method.pooling == "nearest":
-                offset = site.offsets[(self.run.step + number) % len(site.offsets)]
+                offset = site.offsets[(turn + number) % len(site.offsets)]
                 site.index = index_of(site.grid, site.factor, offset, sample.device)
             else:
                 site.layout = torch.empty((), device="meta").expand(site.grid)
+
+    def after_call(self, output: Any) -> None:
+        pass
 
     def remove(self) -> None:
         self._recall.remove()

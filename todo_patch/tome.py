@@ -80,6 +80,9 @@ class ToMePatch:
             info["size"] = grid
             info["args"] = self._idle if stores_its_map(block.attn) else self._args
 
+    def after_call(self, output: Any) -> None:
+        pass
+
     def remove(self) -> None:
         self._recall.remove()
         for block in self._blocks:
