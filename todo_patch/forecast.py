@@ -53,9 +53,7 @@ class ForecastPatch:
             if (len(output), output.shape[-2:]) == (len(sample), sample.shape[-2:])
         ]
         if len(fitting) < 2:
-            self._say(
-                f"step {step + 1} is computed: the steps before it had other shapes or branches"
-            )
+            self._say(f"step {step + 1} is computed: the steps before it had other shapes or branches")
             return
         (first, earlier), (last, later) = fitting
         self._answer.sample = torch.lerp(earlier, later, (step - first) / (last - first))

@@ -121,6 +121,6 @@ def _on_the_gain(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator
 
 
 def _first(request: Request, kind: type[ToDo | ToMe]) -> Method | None:
-    """The first of the chosen methods whose patch is of this kind."""
-    patched = (method for method in request.chosen if method.patch)
-    return next((method for method in patched if isinstance(method.patch(request), kind)), None)
+    """The first of the chosen methods that has a patch of this kind."""
+    with_it = (m for m in request.chosen if any(isinstance(patch, kind) for patch in m.patches(request)))
+    return next(with_it, None)

@@ -98,9 +98,9 @@ class GridVariant(Method):
 class TwoFactors(GridVariant):
     """Rotating, with `factor` - 1 for one half of the steps and `factor` + 1 for the other."""
 
-    def counted_patches(self, request: Reduction) -> tuple[ToDo, ...]:
+    def counted_patches(self, request: Reduction) -> tuple[tuple[ToDo], ...]:
         factors = self.patch(request).factors
-        return tuple(ToDo(factor=tuple(f + d if f > 1 else 1 for f in factors)) for d in (-1, 1))
+        return tuple((ToDo(factor=tuple(f + d if f > 1 else 1 for f in factors)),) for d in (-1, 1))
 
 
 GRID_VARIANTS = (
