@@ -90,7 +90,7 @@ def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_fac
     blocks = tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
     before = unet_flops(unet, *latent)
     after = before - sum(block.flops_before - block.flops_after for block in blocks)
-    part = _key_value_flops if isinstance(method, ToDo) else _attention_flops
+    part = _attention_flops if method.merge == "all" else _key_value_flops
     removable = sum(part(s.attn, b.tokens, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
     return Plan(blocks, before, after, before / (before - removable), _notes(method, blocks))
 
@@ -154,16 +154,16 @@ def _inputs(unet_class: type, config: dict[str, Any], height: int, width: int) -
 
 def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int]) -> BlockPlan:
     tokens = grid[0] * grid[1]
-    queries = keys = tokens
+    keys = tokens
     matching = 0
     if method.patches(site.level):
         if isinstance(method, ToDo):
             keys = grids.kept_tokens(grid, method.factors[site.level])
         else:
             tome.require_room(grid, site.level, method)
-            queries, sources, destinations = tome.kept_tokens(grid, method)
-            keys = queries
+            keys, sources, destinations = tome.kept_tokens(grid, method)
             matching = 2 * sources * destinations * site.attn.query_dim
+    queries = keys if method.merge == "all" else tokens
     return BlockPlan(
         site.name,
         site.level,
@@ -189,13 +189,14 @@ def _key_value_flops(attn: Any, queries: int, keys: int) -> int:
 def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> tuple[str, ...]:
     if method.asks_for_nothing:
         return ("This setting asks for nothing: the model stays the baseline.",)
+    notes = []
     if isinstance(method, ToMe):
-        return (
+        notes.append(
             "tomesd chooses its destinations at random for even batches only; an odd batch (such as one "
-            "image without guidance) takes the top-left token of each cell, whatever the seed.",
+            "image without guidance) takes the top-left token of each cell, whatever the seed."
         )
     if method.until < 1:
-        return (
-            f"On for the first {method.until:.0%} of the UNet calls; the totals are of a call with it on.",
+        notes.append(
+            f"On for the first {method.until:.0%} of the UNet calls; the totals are of a call with it on."
         )
-    return ()
+    return tuple(notes)
