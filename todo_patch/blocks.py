@@ -65,6 +65,8 @@ def require_blocks(blocks: tuple[SelfAttention, ...], method: ToDo | ToMe) -> No
     """Raise TypeError if it is no method, `NothingToPatch` if the model lacks the levels that it names."""
     if not isinstance(method, ToDo | ToMe):
         raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
+    if method.then is not None:
+        require_blocks(blocks, method.then)
     if not blocks:
         raise NothingToPatch(f"{method}: this UNet has no self-attention in Transformer2DModel blocks.")
     counts = Counter((block.level, block.depth) for block in blocks)

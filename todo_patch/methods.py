@@ -43,6 +43,8 @@ class ToDo:
         until: on for the first `ceil(until * n)` of the n UNet calls of a run, off for the rest.
         merge: what is downsampled. `"keys-values"`: keys and values (the paper). `"all"`: queries too, as in
             ToMe; every token of a cell is then given the cell's output (nearest).
+        then: the method from `until` on, until its own `until`: `ToDo(until=0.5, then=ToMe())`. With
+            `ToDo(factor=1, until=0.2, then=ToDo())` the first calls are left alone.
 
     Raises:
         ValueError: a setting is not allowed. Nothing is rounded to fit.
@@ -53,6 +55,7 @@ class ToDo:
     grid: str = "fixed"
     until: float = 1.0
     merge: str = "keys-values"
+    then: ToDo | ToMe | None = None
 
     def __post_init__(self) -> None:
         if not self.factors or not all(is_int(f) and f >= 1 for f in self.factors):
@@ -62,6 +65,7 @@ class ToDo:
         _require_choice(self, "grid", ("fixed", "rotating"))
         _require_fraction(self, "until", 1.0)
         _require_choice(self, "merge", MERGES)
+        _require_later(self)
         if self.pooling == "average" and self.grid == "rotating":
             _refuse(self, "grid", "'fixed' with pooling='average': an average has no token to choose")
 
@@ -77,7 +81,7 @@ class ToDo:
 
     @property
     def asks_for_nothing(self) -> bool:
-        """Whether the patched model would be the baseline."""
+        """Whether the patched model would be the baseline, apart from `then`."""
         return self.until == 0 or all(f == 1 for f in self.factors)
 
     @property
@@ -120,6 +124,7 @@ class ToMe:
         until: on for the first `ceil(until * n)` of the n UNet calls of a run, off for the rest.
         merge: what is merged. `"all"`: the tokens before self-attention, and its output is copied back to all
             of them (tomesd). `"keys-values"`: keys and values only, as in ToDo; queries stay whole.
+        then: the method from `until` on, until its own `until`.
 
     Raises:
         ValueError: a setting is not allowed. Nothing is rounded to fit.
@@ -131,6 +136,7 @@ class ToMe:
     seed: int = 0
     until: float = 1.0
     merge: str = "all"
+    then: ToDo | ToMe | None = None
     changes_over_a_run = True  # which tokens are merged depends on them, and on chance
 
     def __post_init__(self) -> None:
@@ -143,10 +149,11 @@ class ToMe:
             _refuse(self, "seed", "an int from 0 to 2**63 - 1")
         _require_fraction(self, "until", 1.0)
         _require_choice(self, "merge", MERGES)
+        _require_later(self)
 
     @property
     def asks_for_nothing(self) -> bool:
-        """Whether the patched model would be the baseline."""
+        """Whether the patched model would be the baseline, apart from `then`."""
         return self.ratio == 0 or self.until == 0
 
     def patches(self, level: int) -> bool:
@@ -163,8 +170,10 @@ class ToMe:
             merge: what is merged: with `"keys-values"` queries stay whole, as in `ToDo()`.
 
         Raises:
-            ValueError: there is none, because the factors of `todo` differ from level to level.
+            ValueError: there is none: the factors of `todo` differ from level to level, or it has a `then`.
         """
+        if todo.then is not None:
+            raise ValueError(f"then={todo.then!r}: ask for the equal of each method, and put them together.")
         factors = list(todo.factors)
         while len(factors) > 1 and factors[-1] == 1:
             factors.pop()
@@ -177,6 +186,11 @@ class ToMe:
         if factors[0] == 1:
             return cls(ratio=0.0, **shared)
         return cls(ratio=1 - 1 / factors[0] ** 2, stride=factors[0], levels=len(factors), **shared)
+
+
+def in_turn(method: ToDo | ToMe) -> tuple[ToDo | ToMe, ...]:
+    """The methods of a run, in the order in which they are on."""
+    return (method,) if method.then is None else (method, *in_turn(method.then))
 
 
 def is_int(value: Any) -> bool:
@@ -193,6 +207,16 @@ def _require_fraction(settings: Any, field: str, most: float, most_in_words: str
     if not (is_int(value) or isinstance(value, float)) or not 0 <= value <= most:
         words = f" = {most_in_words}" if most_in_words else ""
         _refuse(settings, field, f"a number from 0 to {most:.6g}{words}")
+
+
+def _require_later(settings: ToDo | ToMe) -> None:
+    then = settings.then
+    if then is None:
+        return
+    if not isinstance(then, ToDo | ToMe):
+        _refuse(settings, "then", "a ToDo, a ToMe or None")
+    if then.until <= settings.until:
+        _refuse(settings, "then", f"on for longer than until={settings.until:.6g}, when its turn comes")
 
 
 def _refuse(settings: Any, field: str, allowed: str) -> None:

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import torch
 
 from . import todo, tome
-from .blocks import find_denoiser, require_blocks, self_attention
-from .methods import ToDo, ToMe, is_int
+from .blocks import SelfAttention, find_denoiser, require_blocks, self_attention
+from .methods import ToDo, ToMe, in_turn, is_int
 from .run import Run, is_freezing
+from .turns import InTurn
 
 Model = TypeVar("Model")
 
@@ -33,7 +34,7 @@ def apply_patch(model: Any, method: ToDo | ToMe) -> None:
     denoiser = find_denoiser(model)
     require_blocks(self_attention(denoiser), method)
     remove_patch(denoiser)
-    if method.asks_for_nothing:
+    if all(turn.asks_for_nothing for turn in in_turn(method)):
         return
     _put_on(denoiser, (method,), Run(None if isinstance(model, torch.nn.Module) else model))
 
@@ -89,7 +90,7 @@ class Patch:
     def __init__(self, denoiser: torch.nn.Module, methods: tuple[ToDo | ToMe, ...], run: Run) -> None:
         self.methods = methods
         self.run = run
-        self.parts: list[todo.ToDoPatch | tome.ToMePatch] = []
+        self.parts: list[todo.ToDoPatch | tome.ToMePatch | InTurn] = []
         with ExitStack() as undo:  # a part that is refused takes those before it along
             for method in methods:
                 self.parts.append(_part(denoiser, method, run))
@@ -118,8 +119,17 @@ class Patch:
             part.remove()
 
 
-def _part(denoiser: torch.nn.Module, method: ToDo | ToMe, run: Run) -> todo.ToDoPatch | tome.ToMePatch:
-    blocks = tuple(block for block in self_attention(denoiser) if method.patches(block.level))
+def _part(
+    denoiser: torch.nn.Module, method: ToDo | ToMe, run: Run
+) -> todo.ToDoPatch | tome.ToMePatch | InTurn:
+    put_on = functools.partial(_attention_part, self_attention(denoiser), run)
+    return put_on(method) if method.then is None else InTurn(method, put_on, run)
+
+
+def _attention_part(
+    sites: tuple[SelfAttention, ...], run: Run, method: ToDo | ToMe
+) -> todo.ToDoPatch | tome.ToMePatch:
+    blocks = tuple(site for site in sites if method.patches(site.level))
     return (todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch)(blocks, method, run)
 
 

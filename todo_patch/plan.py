@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from . import grid as grids
 from . import tome
 from .blocks import SelfAttention, find_denoiser, require_blocks, self_attention
-from .methods import ToDo, ToMe, is_int
+from .methods import ToDo, ToMe, in_turn, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
 TIME_IDS = 6  # numbers on size and crop that SDXL is given
@@ -187,7 +187,7 @@ def _key_value_flops(attn: Any, queries: int, keys: int) -> int:
 
 
 def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> tuple[str, ...]:
-    if method.asks_for_nothing:
+    if all(turn.asks_for_nothing for turn in in_turn(method)):
         return ("This setting asks for nothing: the model stays the baseline.",)
     notes = []
     if isinstance(method, ToMe):
@@ -196,7 +196,9 @@ def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> tuple[str, ...
             "image without guidance) takes the top-left token of each cell, whatever the seed."
         )
     if method.until < 1:
+        then = "" if method.then is None else f", then {method.then}"
         notes.append(
-            f"On for the first {method.until:.0%} of the UNet calls; the totals are of a call with it on."
+            f"On for the first {method.until:.0%} of the UNet calls{then}; the totals are of a call with the "
+            "first method on."
         )
     return tuple(notes)

@@ -34,7 +34,7 @@ def replaced_attention(
 
 
 class QueriesOnly:
-    """The query and output projections, and nothing in between: the upper bound of merging keys and values."""
+    """The query and output projections, and nothing between: the upper bound of merging keys and values."""
 
     def __call__(self, attn: Any, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         project, dropout = attn.to_out
