@@ -112,11 +112,11 @@ def _forecast(request: Reduction) -> Forecast:
     return Forecast()
 
 
-def _tome(request: Reduction) -> ToMe:
+def _tome(request: Reduction, merge: str = "all") -> ToMe:
     from todo_patch import ToMe
 
     try:
-        return ToMe.like(_todo(request))
+        return ToMe.like(_todo(request), merge=merge)
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
 
@@ -170,6 +170,20 @@ TODO_ROTATING_FORECAST = Method(
     colour="#3f007d",
     patch=lambda request: (_todo(request, grid="rotating"), _forecast(request)),
 )
+TOME_KV = Method(
+    id="tome-kv",
+    label="ToMe, keys and values",
+    description="similar tokens are merged for keys and values only; queries stay whole",
+    colour="#fdae6b",  # ToMe's and ToDo's hues; lightness tells them apart for colour-blind readers too
+    patch=partial(_tome, merge="keys-values"),
+)
+TODO_ALL = Method(
+    id="todo-all",
+    label="ToDo, all tokens",
+    description="tokens are downsampled before attention, and its output is copied to every token of a cell",
+    colour="#004529",
+    patch=partial(_todo, merge="all"),
+)
 FEWER_STEPS = Method(
     id="fewer-steps",
     label="Fewer steps",
@@ -179,7 +193,17 @@ FEWER_STEPS = Method(
     needs=(BASELINE.id, TODO.id),
     order=2,
 )
-METHODS = (BASELINE, TOME, TODO, TODO_ROTATING, FORECAST, TODO_ROTATING_FORECAST, FEWER_STEPS)
+METHODS = (
+    BASELINE,
+    TOME,
+    TODO,
+    TODO_ROTATING,
+    FORECAST,
+    TODO_ROTATING_FORECAST,
+    TOME_KV,
+    TODO_ALL,
+    FEWER_STEPS,
+)
 
 
 def known_methods() -> tuple[Method, ...]:

@@ -12,7 +12,7 @@ import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
-from .methods import Forecast, NothingToPatch, ToDo, ToMe
+from .methods import Forecast, NothingToPatch, ToDo, ToMe, in_turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,8 @@ def require_methods(denoiser: torch.nn.Module, methods: tuple[ToDo | ToMe | Fore
     if not methods or len(forecasts) > 1 or len(others) > 1:
         raise TypeError(f"Expected one ToDo or ToMe, one Forecast, or one of each, not {methods!r}.")
     for method in others:
-        _require_blocks(self_attention(denoiser), method)
+        for turn in in_turn(method):
+            _require_blocks(self_attention(denoiser), turn)
 
 
 def _require_blocks(blocks: tuple[SelfAttention, ...], method: ToDo | ToMe) -> None:

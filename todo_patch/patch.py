@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 import torch
 
 from . import forecast, todo, tome
-from .blocks import find_denoiser, require_methods, self_attention
+from .blocks import SelfAttention, find_denoiser, require_methods, self_attention
 from .exchange import unwatch, watch, watched
-from .methods import Forecast, ToDo, ToMe, is_int
+from .methods import Forecast, ToDo, ToMe, in_turn, is_int
 from .run import Run, is_freezing
+from .turns import InTurn
 
 Model = TypeVar("Model")
+Part = todo.ToDoPatch | tome.ToMePatch | InTurn | forecast.ForecastPatch
 
 
 def apply_patch(model: Any, *methods: ToDo | ToMe | Forecast) -> None:
@@ -38,10 +40,15 @@ def apply_patch(model: Any, *methods: ToDo | ToMe | Forecast) -> None:
     denoiser = find_denoiser(model)
     require_methods(denoiser, methods)
     remove_patch(model)
-    wanted = tuple(method for method in methods if not method.asks_for_nothing)
+    wanted = tuple(method for method in methods if not _asks_for_nothing(method))
     if wanted:
         pipe = None if isinstance(model, torch.nn.Module) else model
         _put_on(denoiser, wanted, Run(pipe, next((m for m in wanted if isinstance(m, Forecast)), None)))
+
+
+def _asks_for_nothing(method: ToDo | ToMe | Forecast) -> bool:
+    turns = (method,) if isinstance(method, Forecast) else in_turn(method)
+    return all(turn.asks_for_nothing for turn in turns)
 
 
 def _put_on(denoiser: torch.nn.Module, methods: tuple[ToDo | ToMe | Forecast, ...], run: Run) -> None:
@@ -103,7 +110,7 @@ class Patch:
     ) -> None:
         self.methods = methods
         self.run = run
-        self.parts: list[todo.ToDoPatch | tome.ToMePatch | forecast.ForecastPatch] = []
+        self.parts: list[Part] = []
         with ExitStack() as undo:  # a part that is refused takes those before it along
             for method in methods:
                 self.parts.append(_part(denoiser, method, run))
@@ -127,8 +134,8 @@ class Patch:
 
     def after_call(self, output: Any) -> None:
         """The call has ended: with an output, or with None after an error."""
-        if output is not None:
-            for part in self.parts:
+        for part in self.parts:
+            if isinstance(part, forecast.ForecastPatch) and output is not None:
                 part.after_call(output)
         self.run.end_call()
 
@@ -139,12 +146,17 @@ class Patch:
             part.remove()
 
 
-def _part(
-    denoiser: torch.nn.Module, method: ToDo | ToMe | Forecast, run: Run
-) -> todo.ToDoPatch | tome.ToMePatch | forecast.ForecastPatch:
+def _part(denoiser: torch.nn.Module, method: ToDo | ToMe | Forecast, run: Run) -> Part:
     if isinstance(method, Forecast):
         return forecast.ForecastPatch(denoiser, method, run)
-    blocks = tuple(block for block in self_attention(denoiser) if method.patches(block.level))
+    put_on = functools.partial(_attention_part, self_attention(denoiser), run)
+    return put_on(method) if method.then is None else InTurn(method, put_on, run)
+
+
+def _attention_part(
+    sites: tuple[SelfAttention, ...], run: Run, method: ToDo | ToMe
+) -> todo.ToDoPatch | tome.ToMePatch:
+    blocks = tuple(site for site in sites if method.patches(site.level))
     return (todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch)(blocks, method, run)
 
 

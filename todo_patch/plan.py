@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from . import grid as grids
 from . import tome
 from .blocks import SelfAttention, find_denoiser, require_methods, self_attention
-from .methods import Forecast, ToDo, ToMe, first_steps, is_int
+from .methods import Forecast, ToDo, ToMe, first_steps, in_turn, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
 TIME_IDS = 6  # numbers on size and crop that SDXL is given
@@ -128,31 +128,35 @@ def plan(
 
     latent = height // scale, width // scale
     sites = self_attention(denoiser)
-    blocks = tuple(_plan_block(site, attention, grids.grid_at(*latent, site.depth)) for site in sites)
-    call = unet_flops(denoiser, *latent)
-    saved = sum(block.flops_before - block.flops_after for block in blocks)
-    part = _key_value_flops if isinstance(attention, ToDo) else _attention_flops
-    removable = sum(part(s.attn, b.tokens, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
+    turns = in_turn(attention)
+    blocks = {turn: _plan_blocks(sites, turn, latent) for turn in turns}
+    shown = next((turn for turn in turns if not turn.asks_for_nothing), attention)
 
     run = steps or 1
     forecasts = forecast.steps(run)
     made = [step for step in range(run) if step not in forecasts]
-    on = sum(step < first_steps(getattr(attention, "until", 1.0), run) for step in made)
-    before = run * call
-    notes = _notes(attention, blocks, steps) if attention in methods else ()
+    on = [shown] if steps is None else [_turn_at(step, run, turns) for step in made]
+    call = unet_flops(denoiser, *latent)
+    saved = sum(b.flops_before - b.flops_after for turn in on if turn for b in blocks[turn])
+    removable = sum(_removable(sites, turn, blocks[turn]) for turn in on if turn)
+    notes = _notes(attention, steps) if attention in methods else ()
     if forecasts:
         notes += (f"Forecast: steps {', '.join(str(step + 1) for step in forecasts)} of {run}.",)
     elif not forecast.asks_for_nothing:
         notes += (f"{forecast} forecasts none of {run} steps.",)
     return Plan(
-        blocks,
-        total_before=before,
-        total_after=len(made) * call - on * saved,
-        ceiling=before / (len(made) * call - on * removable),
+        blocks[shown],
+        total_before=run * call,
+        total_after=len(made) * call - saved,
+        ceiling=run * call / (len(made) * call - removable),
         notes=notes,
         calls_before=run,
         calls_after=len(made),
     )
+
+
+def _turn_at(step: int, run: int, turns: tuple[ToDo | ToMe, ...]) -> ToDo | ToMe | None:
+    return next((turn for turn in turns if step < first_steps(turn.until, run)), None)
 
 
 def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
@@ -212,18 +216,30 @@ def _inputs(unet_class: type, config: dict[str, Any], height: int, width: int) -
     return inputs
 
 
+def _plan_blocks(
+    sites: tuple[SelfAttention, ...], method: ToDo | ToMe, latent: tuple[int, int]
+) -> tuple[BlockPlan, ...]:
+    return tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
+
+
+def _removable(sites: tuple[SelfAttention, ...], method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> int:
+    """FLOPs of all that a method of this kind could remove, at the levels that it patches."""
+    part = _attention_flops if method.merge == "all" else _key_value_flops
+    return sum(part(s.attn, b.tokens, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
+
+
 def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int]) -> BlockPlan:
     tokens = grid[0] * grid[1]
-    queries = keys = tokens
+    keys = tokens
     matching = 0
     if method.patches(site.level):
         if isinstance(method, ToDo):
             keys = grids.kept_tokens(grid, method.factors[site.level])
         else:
             tome.require_room(grid, site.level, method)
-            queries, sources, destinations = tome.kept_tokens(grid, method)
-            keys = queries
+            keys, sources, destinations = tome.kept_tokens(grid, method)
             matching = 2 * sources * destinations * site.attn.query_dim
+    queries = keys if method.merge == "all" else tokens
     return BlockPlan(
         site.name,
         site.level,
@@ -246,15 +262,18 @@ def _key_value_flops(attn: Any, queries: int, keys: int) -> int:
     return 4 * keys * attn.query_dim * attn.inner_kv_dim + 4 * queries * keys * attn.inner_dim
 
 
-def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...], steps: int | None) -> tuple[str, ...]:
-    if method.asks_for_nothing:
+def _notes(method: ToDo | ToMe, steps: int | None) -> tuple[str, ...]:
+    turns = in_turn(method)
+    if all(turn.asks_for_nothing for turn in turns):
         return ("This setting asks for nothing: the model stays the baseline.",)
-    if isinstance(method, ToMe):
-        return (
+    notes = []
+    if any(isinstance(turn, ToMe) for turn in turns):
+        notes.append(
             "tomesd chooses its destinations at random for even batches only; an odd batch (such as one "
-            "image without guidance) takes the top-left token of each cell, whatever the seed.",
+            "image without guidance) takes the top-left token of each cell, whatever the seed."
         )
     if method.until < 1:
-        counted = "a call with it on" if steps is None else "the whole run"
-        return (f"On for the first {method.until:.0%} of the steps; the totals are of {counted}.",)
-    return ()
+        then = "" if method.then is None else f", then {method.then}"
+        counted = "one call with it on" if steps is None else "the whole run"
+        notes.append(f"On for the first {method.until:.0%} of the steps{then}; the totals are of {counted}.")
+    return tuple(notes)

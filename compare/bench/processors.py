@@ -34,7 +34,7 @@ def replaced_attention(
 
 
 class QueriesOnly:
-    """The query and output projections, and nothing in between: the upper bound of ToDo."""
+    """The query and output projections, and nothing between: the upper bound of merging keys and values."""
 
     def __call__(self, attn: Any, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         project, dropout = attn.to_out
@@ -42,7 +42,7 @@ class QueriesOnly:
 
 
 class Identity:
-    """Nothing at all: the upper bound of ToMe."""
+    """Nothing at all: the upper bound of merging all tokens."""
 
     def __call__(self, attn: Any, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return hidden_states

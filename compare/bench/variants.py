@@ -69,18 +69,17 @@ def bench_methods() -> tuple[Method, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class UpperBound(Method):
-    """The model without all that methods of one kind could remove: for ToDo the keys, the values and the
-    attention product, for ToMe the whole self-attention, each at the levels of `patch`.
+    """The model without all that methods of one kind could remove, at the levels of `patch`: the keys, the
+    values and the attention product, or, if all tokens are merged, the whole self-attention.
 
     It bounds what the clock can gain, as `Plan.ceiling` bounds FLOPs. Its pictures mean nothing.
     """
 
     def on(self, pipe: DiffusionPipeline, request: Reduction) -> AbstractContextManager[None]:
         from compare.bench.processors import Identity, QueriesOnly, replaced_attention
-        from todo_patch import ToMe
 
         patch = self.patch(request)
-        processor = Identity() if isinstance(patch, ToMe) else QueriesOnly()
+        processor = Identity() if patch.merge == "all" else QueriesOnly()
         return replaced_attention(pipe, patch, lambda site: processor)
 
 
@@ -92,7 +91,7 @@ def _kind(method: Method) -> tuple[object, ...] | None:
     patches = method.patches(Setting(width=0, height=0))
     if len(patches) != 1 or isinstance(patches[0], Forecast):
         return None
-    return type(patches[0]), *(level for level in range(patches[0].levels) if patches[0].patches(level))
+    return patches[0].merge, *(level for level in range(patches[0].levels) if patches[0].patches(level))
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def _on_the_gain(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator
     if ceiling is not None and 1 < ceiling < WORTH_IT:
         yield (
             f"At {request.width}×{request.height} only {1 - 1 / ceiling:.0%} of this model's FLOPs are "
-            f"within ToDo's reach at these levels (ceiling {ceiling:.2f}×): expect a small gain."
+            f"within the reach of {todo.label} at these levels (ceiling {ceiling:.2f}×): expect a small gain."
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from compare.methods import TODO, Method, Reduction, known_methods, method_of
+from compare.study.sampling_modes import SAMPLING_MODES
 from todo_patch import ToDo, patched
 from todo_patch.blocks import find_denoiser
 from todo_patch.grid import offset_order
@@ -172,8 +173,8 @@ GRID_VARIANTS = (
 
 
 def studied_methods() -> tuple[Method, ...]:
-    """The methods of the registry, and the variants of the grid."""
-    return (*known_methods(), *GRID_VARIANTS)
+    """The methods of the registry, the variants of the grid, and other ways to sample it."""
+    return (*known_methods(), *GRID_VARIANTS, *SAMPLING_MODES)
 
 
 def studied_method(id: str) -> Method:

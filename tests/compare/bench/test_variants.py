@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from compare import methods
 from compare.bench.variants import TODO_PROCESSOR, TODO_TWO_LEVELS, Variant, bench_methods, variants
-from compare.methods import BASELINE, METHODS, TODO, TODO_ROTATING, TOME, Method
+from compare.methods import BASELINE, METHODS, TODO, TODO_ALL, TODO_ROTATING, TOME, TOME_KV, Method
 from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, unet_inputs
 from tests.helpers.traces import traces_of_a_patch
 from todo_patch import begin_run, plan
@@ -31,7 +31,9 @@ def flops(pipe, variant: Variant) -> int:
 
 
 @pytest.mark.parametrize("make", [sdxl_pipeline, sd15_pipeline])
-@pytest.mark.parametrize("method", [TODO, TODO_TWO_LEVELS, TOME], ids=lambda method: method.id)
+@pytest.mark.parametrize(
+    "method", [TODO, TODO_TWO_LEVELS, TODO_ALL, TOME, TOME_KV], ids=lambda method: method.id
+)
 def test_an_upper_bound_removes_exactly_what_the_plan_counts_as_removable(make, method) -> None:
     pipe = make()
     pipe.unet.set_attn_processor(AttnProcessor())  # the FLOP counter does not know the CPU's fused attention
@@ -91,6 +93,12 @@ def test_variants_are_baseline_methods_by_factor_and_each_upper_bound_once() -> 
     )
     assert [str(bound) for bound in shown[-2:]] == ["Upper bound of ToMe", "Upper bound of ToDo"]
     assert [bound.upper_bound for bound in shown[-2:]] == list(shown[-2:])
+
+
+def test_methods_that_merge_the_same_tokens_share_an_upper_bound() -> None:
+    assert Variant(TOME_KV, 2).upper_bound == Variant(TODO, 2).upper_bound
+    assert Variant(TODO_ALL, 2).upper_bound == Variant(TOME, 2).upper_bound
+    assert Variant(TODO, 2).upper_bound != Variant(TOME, 2).upper_bound
 
 
 def test_variants_are_found_again_by_the_ids_in_a_file() -> None:
