@@ -104,7 +104,7 @@ class Patch:
         for method in self.methods:
             if method.changes_over_a_run and is_freezing():
                 raise RuntimeError(
-                    f"{method} does not keep the same tokens in every call; a traced or exported UNet would. "
+                    f"{method} does not keep the same tokens in every call; a traced or exported one would. "
                     "Trace it with ToDo, grid='fixed' and until=1, or without a patch."
                 )
         self.run.next_call(arguments["timestep"])

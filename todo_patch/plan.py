@@ -8,17 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import I2VGenXLUNet, UNet3DConditionModel, UNetMotionModel
+from diffusers import (
+    DiTTransformer2DModel,
+    I2VGenXLUNet,
+    LatteTransformer3DModel,
+    PixArtTransformer2DModel,
+    UNet3DConditionModel,
+    UNetMotionModel,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import grid as grids
 from . import tome
-from .blocks import SelfAttention, find_denoiser, require_blocks, self_attention
+from .blocks import TRANSFORMERS, SelfAttention, find_denoiser, require_blocks, self_attention
 from .methods import ToDo, ToMe, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
+T5_PROMPT_TOKENS = {PixArtTransformer2DModel: 300, LatteTransformer3DModel: 120}  # 300 is PixArt-Sigma's
 TIME_IDS = 6  # numbers on size and crop that SDXL is given
-VIDEO_UNETS = (UNet3DConditionModel, UNetMotionModel, I2VGenXLUNet)
+VIDEO_MODELS = (UNet3DConditionModel, UNetMotionModel, I2VGenXLUNet, LatteTransformer3DModel)
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,9 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a method would do: every self-attention block in the order they run, and the UNet's FLOPs.
+    """What a method would do: every self-attention block in the order they run, and the denoiser's FLOPs.
 
-    FLOPs are of one UNet call with the method on, for a batch of one; a product of n x m and m x k counts
+    FLOPs are of one denoiser call with the method on, for a batch of one; a product of n x m and m x k counts
     2nmk. `ceiling` is the speed-up in FLOPs if all that a method of this kind could remove at the patched
     levels were free. It bounds FLOPs, not seconds: if attention runs slower than matrix products, a clock can
     show more. If it is near 1, fewer steps save more.
@@ -75,63 +83,66 @@ def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_fac
 
     Raises:
         NothingToPatch: as `apply_patch`.
-        TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
-        ValueError: the size is not one that the VAE can make, or a grid is too small for the method.
+        TypeError: `model` has no denoiser that is supported, or `method` is neither a `ToDo` nor a `ToMe`.
+        ValueError: the size is not one that VAE and denoiser can make, or a grid is too small for the method.
     """
-    unet = find_denoiser(model)
-    scale = getattr(model, "vae_scale_factor", vae_scale_factor)
-    for name, value in (("height", height), ("width", width)):
-        if not is_int(value) or value < scale or value % scale:
-            raise ValueError(f"{name}={value!r} is not allowed; it must be a multiple of {scale} pixels.")
-    sites = self_attention(unet)
+    denoiser = find_denoiser(model)
+    sites = self_attention(denoiser)
     require_blocks(sites, method)
+    scale = getattr(model, "vae_scale_factor", vae_scale_factor)
+    side = scale * sites[0].patch_size  # of the smallest image
+    for name, value in (("height", height), ("width", width)):
+        if not is_int(value) or value < side or value % side:
+            raise ValueError(f"{name}={value!r} is not allowed; it must be a multiple of {side} pixels.")
 
     latent = height // scale, width // scale
-    blocks = tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
-    before = unet_flops(unet, *latent)
+    blocks = tuple(_plan_block(site, method, site.grid(*latent)) for site in sites)
+    before = denoiser_flops(denoiser, *latent)
     after = before - sum(block.flops_before - block.flops_after for block in blocks)
     part = _key_value_flops if isinstance(method, ToDo) else _attention_flops
     removable = sum(part(s.attn, b.tokens, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
     return Plan(blocks, before, after, before / (before - removable), _notes(method, blocks))
 
 
-def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
-    """FLOPs of one call of a UNet of this configuration on one latent (one frame of a video), counted on the
-    meta device.
+def denoiser_flops(denoiser: torch.nn.Module, height: int, width: int) -> int:
+    """FLOPs of one call of a denoiser of this configuration on one latent (one frame of a video), counted on
+    the meta device.
 
     Raises:
-        ValueError: a UNet of this configuration needs inputs that are not known here.
+        ValueError: a denoiser of this configuration needs inputs that are not known here.
     """
     config = {
         key: value
-        for key, value in unet.config.items()
+        for key, value in denoiser.config.items()
         if not key.startswith("_") and key != "quantization_config"
     }
     if config.get("encoder_hid_dim") is None and "encoder_hid_dim_type" in config:
         config["encoder_hid_dim_type"] = None  # where an IP-Adapter has left its mark
     try:
-        return _count_flops(type(unet), json.dumps(config, sort_keys=True), height, width)
+        return _count_flops(type(denoiser), json.dumps(config, sort_keys=True), height, width)
     except Exception as error:  # whatever a model raises that is given too little
         raise ValueError(
-            f"The FLOPs of this {type(unet).__name__} cannot be counted: it needs inputs that `plan` does "
-            f"not know ({error}). It can be patched all the same."
+            f"The FLOPs of this {type(denoiser).__name__} cannot be counted: it needs inputs that `plan` "
+            f"does not know ({error}). It can be patched all the same."
         ) from error
 
 
 @functools.lru_cache(maxsize=64)
-def _count_flops(unet_class: type, config_json: str, height: int, width: int) -> int:
+def _count_flops(denoiser_class: type, config_json: str, height: int, width: int) -> int:
     config = json.loads(config_json)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        unet_class.from_config(config)(**_inputs(unet_class, config, height, width))
+        denoiser_class.from_config(config)(**_inputs(denoiser_class, config, height, width))
     return counter.get_total_flops()
 
 
-def _inputs(unet_class: type, config: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+def _inputs(denoiser_class: type, config: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    frames = (1,) if issubclass(denoiser_class, VIDEO_MODELS) else ()
+    latent = torch.empty(1, config["in_channels"], *frames, height, width)
+    if issubclass(denoiser_class, TRANSFORMERS):
+        return _inputs_of_transformer(denoiser_class, config, latent)
     prompt_width = config.get("encoder_hid_dim") or config["cross_attention_dim"]
-    frames = (1,) if issubclass(unet_class, VIDEO_UNETS) else ()
-    sample = torch.empty(1, config["in_channels"], *frames, height, width)
     inputs: dict[str, Any] = {
-        "sample": sample,
+        "sample": latent,
         "timestep": torch.empty((), dtype=torch.int64),
         "encoder_hidden_states": torch.empty(1, PROMPT_TOKENS, prompt_width),
     }
@@ -143,12 +154,25 @@ def _inputs(unet_class: type, config: dict[str, Any], height: int, width: int) -
         }
     if config.get("num_class_embeds") is not None:  # the x4 upscaler's level of noise
         inputs["class_labels"] = torch.empty(1, dtype=torch.int64)
-    if issubclass(unet_class, I2VGenXLUNet):
+    if issubclass(denoiser_class, I2VGenXLUNet):
         inputs |= {
             "fps": torch.empty(1),
-            "image_latents": sample,
+            "image_latents": latent,
             "image_embeddings": torch.empty(1, prompt_width),
         }
+    return inputs
+
+
+def _inputs_of_transformer(
+    transformer_class: type, config: dict[str, Any], latent: torch.Tensor
+) -> dict[str, Any]:
+    inputs = {"hidden_states": latent, "timestep": torch.empty(1, dtype=torch.int64)}
+    if issubclass(transformer_class, DiTTransformer2DModel):
+        return inputs | {"class_labels": torch.empty(1, dtype=torch.int64)}
+    prompt_tokens = T5_PROMPT_TOKENS[transformer_class]
+    inputs["encoder_hidden_states"] = torch.empty(1, prompt_tokens, config["caption_channels"])
+    if issubclass(transformer_class, PixArtTransformer2DModel):
+        inputs["added_cond_kwargs"] = {"resolution": torch.empty(1, 2), "aspect_ratio": torch.empty(1, 1)}
     return inputs
 
 
@@ -195,7 +219,5 @@ def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> tuple[str, ...
             "image without guidance) takes the top-left token of each cell, whatever the seed.",
         )
     if method.until < 1:
-        return (
-            f"On for the first {method.until:.0%} of the UNet calls; the totals are of a call with it on.",
-        )
+        return (f"On for the first {method.until:.0%} of the calls; the totals are of a call with it on.",)
     return ()

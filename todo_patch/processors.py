@@ -22,7 +22,7 @@ def require_usable(block: SelfAttention) -> None:
     if processor.__name__.startswith("Fused"):
         raise ValueError(
             f"{block.name} has fused query, key and value projections, and ToDo needs keys and values of "
-            "other tokens than the queries. Call unet.unfuse_qkv_projections() first."
+            "other tokens than the queries. Call unfuse_qkv_projections() of the model first."
         )
     if _tells_prompts_by_keys(processor):
         raise ValueError(
@@ -50,7 +50,7 @@ def _tells_prompts_by_keys(processor: type) -> bool:
 
 
 def needs_all_tokens(attn: torch.nn.Module) -> bool:
-    """Whether a guidance method works on this attention in the UNet call that begins, and needs a key and a
+    """Whether a guidance method works on this attention in the call that begins, and needs a key and a
     value for each query. Such a block is left alone in that call."""
     registry = vars(attn).get("_diffusers_hook")  # a guider's hook; a pipeline sets a processor
     return (

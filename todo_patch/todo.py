@@ -16,7 +16,7 @@ import torch
 
 from .blocks import SelfAttention, latent_of
 from .checkpointing import Recall
-from .grid import downsample_average, downsample_nearest, grid_at, offset_order, token_index
+from .grid import downsample_average, downsample_nearest, offset_order, token_index
 from .methods import ToDo
 from .processors import needs_all_tokens, require_usable
 from .run import Run, is_freezing
@@ -67,7 +67,7 @@ class ToDoPatch:
             require_usable(block)  # a pipeline may exchange processors at each call
             site = block.attn._todo_site
             site.on = on and not needs_all_tokens(block.attn)
-            site.grid = grid_at(*sample.shape[-2:], block.depth)
+            site.grid = block.grid(*sample.shape[-2:])
             if self.method.pooling == "nearest":
                 offset = site.offsets[(self.run.step + number) % len(site.offsets)]
                 site.index = index_of(site.grid, site.factor, offset, sample.device)
@@ -132,7 +132,7 @@ def _require_grid(tokens: torch.Tensor, site: Site) -> None:
     if tokens.shape[1] != height * width:
         raise RuntimeError(
             f"A self-attention block got {tokens.shape[1]} tokens where the patch expects a grid of "
-            f"{height}x{width}. Call the UNet itself (not its forward or its parts), with a sample of "
+            f"{height}x{width}. Call the model itself (not its forward or its parts), with a latent of "
             "[batch, channels, height, width]."
         )
 

@@ -16,7 +16,6 @@ from diffusers.hooks._helpers import TransformerBlockRegistry
 
 from .blocks import SelfAttention, latent_of
 from .checkpointing import Recall
-from .grid import grid_at
 from .methods import ToMe
 from .processors import stores_its_map
 from .run import Run
@@ -74,7 +73,7 @@ class ToMePatch:
             self._of_step = generator.get_state()
         self._recall.before_call(denoiser)
         for block in self._blocks:
-            grid = grid_at(*sample.shape[-2:], block.depth)
+            grid = block.grid(*sample.shape[-2:])
             require_room(grid, block.level, self.method)
             info = block.block._tome_info
             info["size"] = grid
