@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DiTTransformer2DModel, LatteTransformer3DModel, PixArtTransformer2DModel
-from diffusers.models.attention import BasicTransformerBlock
+from diffusers import (
+    DiTTransformer2DModel,
+    LatteTransformer3DModel,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+)
+from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
 from .grid import grid_at
 from .methods import NothingToPatch, ToDo, ToMe
 
 # Transformers that cut the latent into patches and keep one grid from there on. (docs/transformers.md)
-TRANSFORMERS = (PixArtTransformer2DModel, DiTTransformer2DModel, LatteTransformer3DModel)
+TRANSFORMERS = (
+    PixArtTransformer2DModel,
+    DiTTransformer2DModel,
+    LatteTransformer3DModel,
+    SD3Transformer2DModel,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +35,16 @@ class SelfAttention:
     `patch_size * 2**depth` latent pixels a side."""
 
     name: str
-    block: BasicTransformerBlock
+    block: BasicTransformerBlock | JointTransformerBlock
+    attn: torch.nn.Module  # of the block
     depth: int  # stride-2 convolutions before it, as a UNet has them
     level: int  # counted from the finest grid on which the model has self-attention
     patch_size: int = 1
 
-    @functools.cached_property
-    def attn(self) -> torch.nn.Module:
-        return self.block.attn1
+    @property
+    def is_joint(self) -> bool:
+        """Whether it takes its prompt, if any, as `encoder_hidden_states`, beside the image's own keys."""
+        return isinstance(self.block, JointTransformerBlock)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """The grid of tokens for a latent of `height` x `width`. What is no whole patch is cut off, as the
@@ -75,15 +86,21 @@ def self_attention(denoiser: torch.nn.Module) -> tuple[SelfAttention, ...]:
     else:
         transformers, patch_size = _transformers(denoiser), 1
     found = [
-        (f"{path}transformer_blocks.{i}.attn1", block, depth)
+        (f"{path}transformer_blocks.{i}.{name}", block, getattr(block, name), depth)
         for path, transformer, depth in transformers
         for i, block in enumerate(transformer.transformer_blocks)
-        if isinstance(block, BasicTransformerBlock) and not block.only_cross_attention
+        for name in _attention_over_the_image(block)
     ]
-    finest = min((depth for _, _, depth in found), default=0)
-    return tuple(
-        SelfAttention(name, block, depth, depth - finest, patch_size) for name, block, depth in found
-    )
+    finest = min((depth for *_, depth in found), default=0)
+    return tuple(SelfAttention(*site, level=site[-1] - finest, patch_size=patch_size) for site in found)
+
+
+def _attention_over_the_image(block: torch.nn.Module) -> tuple[str, ...]:
+    if isinstance(block, BasicTransformerBlock) and not block.only_cross_attention:
+        return ("attn1",)
+    if isinstance(block, JointTransformerBlock):
+        return ("attn",) if block.attn2 is None else ("attn", "attn2")
+    return ()
 
 
 def require_blocks(blocks: tuple[SelfAttention, ...], method: ToDo | ToMe) -> None:
@@ -91,7 +108,7 @@ def require_blocks(blocks: tuple[SelfAttention, ...], method: ToDo | ToMe) -> No
     if not isinstance(method, ToDo | ToMe):
         raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
     if not blocks:
-        raise NothingToPatch(f"{method}: this model has no self-attention in BasicTransformerBlocks.")
+        raise NothingToPatch(f"{method}: this model has no self-attention of a known kind.")
     counts = Counter((block.level, block.patch_size * 2**block.depth) for block in blocks)
     levels = {level for level, _ in counts}
     if method.levels > max(levels) + 1 or not (method.asks_for_nothing or any(map(method.patches, levels))):

@@ -30,7 +30,7 @@ class Recall:
         save: Callable[[torch.nn.Module], Any],
         restore: Callable[[torch.nn.Module, Any], None],
     ) -> None:
-        self._blocks = [site.block for site in blocks]
+        self._blocks = list(dict.fromkeys(site.block for site in blocks))  # some have two
         self._save, self._restore = save, restore
         self._handles: list[Any] = []
 

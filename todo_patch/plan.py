@@ -13,6 +13,7 @@ from diffusers import (
     I2VGenXLUNet,
     LatteTransformer3DModel,
     PixArtTransformer2DModel,
+    SD3Transformer2DModel,
     UNet3DConditionModel,
     UNetMotionModel,
 )
@@ -25,6 +26,7 @@ from .methods import ToDo, ToMe, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
 T5_PROMPT_TOKENS = {PixArtTransformer2DModel: 300, LatteTransformer3DModel: 120}  # 300 is PixArt-Sigma's
+JOINT_PROMPT_TOKENS = 77 + 256  # Stable Diffusion 3's, of CLIP and T5
 TIME_IDS = 6  # numbers on size and crop that SDXL is given
 VIDEO_MODELS = (UNet3DConditionModel, UNetMotionModel, I2VGenXLUNet, LatteTransformer3DModel)
 
@@ -169,6 +171,11 @@ def _inputs_of_transformer(
     inputs = {"hidden_states": latent, "timestep": torch.empty(1, dtype=torch.int64)}
     if issubclass(transformer_class, DiTTransformer2DModel):
         return inputs | {"class_labels": torch.empty(1, dtype=torch.int64)}
+    if issubclass(transformer_class, SD3Transformer2DModel):
+        return inputs | {
+            "encoder_hidden_states": torch.empty(1, JOINT_PROMPT_TOKENS, config["joint_attention_dim"]),
+            "pooled_projections": torch.empty(1, config["pooled_projection_dim"]),
+        }
     prompt_tokens = T5_PROMPT_TOKENS[transformer_class]
     inputs["encoder_hidden_states"] = torch.empty(1, prompt_tokens, config["caption_channels"])
     if issubclass(transformer_class, PixArtTransformer2DModel):
@@ -201,13 +208,20 @@ def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int])
 
 
 def _attention_flops(attn: Any, queries: int, keys: int) -> int:
-    query_and_output = 2 * queries * attn.inner_dim * (attn.query_dim + attn.out_dim)
-    return query_and_output + _key_value_flops(attn, queries, keys)
+    prompt = _prompt_tokens(attn)
+    query_and_output = 2 * (queries + prompt) * attn.inner_dim * (attn.query_dim + attn.out_dim)
+    return query_and_output + _key_value_flops(attn, queries, keys + prompt)
 
 
 def _key_value_flops(attn: Any, queries: int, keys: int) -> int:
     """The key and value projections, and the attention product (q times k, weights times v)."""
-    return 4 * keys * attn.query_dim * attn.inner_kv_dim + 4 * queries * keys * attn.inner_dim
+    products = 4 * (queries + _prompt_tokens(attn)) * keys * attn.inner_dim
+    return 4 * keys * attn.query_dim * attn.inner_kv_dim + products
+
+
+def _prompt_tokens(attn: Any) -> int:
+    """Tokens that joint attention has beside the image's."""
+    return 0 if attn.added_kv_proj_dim is None else JOINT_PROMPT_TOKENS
 
 
 def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> tuple[str, ...]:

@@ -12,7 +12,12 @@ import torch
 from .blocks import SelfAttention
 
 # Perturbed attention guidance (PAG): each query is given its own value.
-_PERTURBING = {"PAGIdentitySelfAttnProcessor2_0", "PAGCFGIdentitySelfAttnProcessor2_0"}
+_PERTURBING = {
+    "PAGIdentitySelfAttnProcessor2_0",
+    "PAGCFGIdentitySelfAttnProcessor2_0",
+    "PAGJointAttnProcessor2_0",
+    "PAGCFGJointAttnProcessor2_0",
+}
 # Self-attention guidance (SAG): the pipeline reads how much attention each token gets.
 _STORING = {"CrossAttnStoreProcessor"}
 

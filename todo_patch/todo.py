@@ -4,6 +4,9 @@
 
 x are the tokens of the block and D is the downsampling in `grid.py`. The hooks set D(x) as the
 `encoder_hidden_states` of `attn1`. The attention processor that is installed stays and does the rest.
+
+Joint attention has a prompt there, with keys and values of its own: D(x) is then given to the projections of
+the image's keys and values, in the place of x.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ class Site:
     """What one self-attention block is to do in the UNet call in progress."""
 
     factor: int
+    replaces: bool  # D(x) is given in the place of x
     offsets: tuple[tuple[int, int], ...]  # of the token to keep in its cell: a cycle over steps and blocks
     on: bool = False
     grid: tuple[int, int] = (0, 0)
@@ -49,13 +53,16 @@ class ToDoPatch:
         self.index_of = functools.lru_cache(maxsize=1024)(token_index)
         hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
         self._handles: list[Any] = []
+        self._hooked: list[torch.nn.Module] = []
         for block in self.blocks:
             factor = method.factors[block.level]
             offsets = offset_order(factor) if method.grid == "rotating" else ((0, 0),)
-            attn = block.attn
-            attn._todo_site = Site(factor, offsets)
-            attn.__class__ = _marked(type(attn))
-            self._handles.append(attn.register_forward_pre_hook(hook, with_kwargs=True))
+            site = Site(factor, block.is_joint, offsets)
+            for module in _takes_keys(block):
+                module._todo_site = site
+                module.__class__ = _marked(type(module))
+                self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+                self._hooked.append(module)
 
     def before_call(self, denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
         """Set what every block does in the call that begins."""
@@ -65,7 +72,7 @@ class ToDoPatch:
         index_of = token_index if is_freezing() else self.index_of  # tensors of an export live in it alone
         for number, block in enumerate(self.blocks):
             require_usable(block)  # a pipeline may exchange processors at each call
-            site = block.attn._todo_site
+            site = _site(block)
             site.on = on and not needs_all_tokens(block.attn)
             site.grid = block.grid(*sample.shape[-2:])
             if self.method.pooling == "nearest":
@@ -78,17 +85,36 @@ class ToDoPatch:
         self._recall.remove()
         for handle in self._handles:
             handle.remove()
-        for block in self.blocks:
-            block.attn.__class__ = type(block.attn).__base__
-            del block.attn._todo_site
+        for module in self._hooked:
+            module.__class__ = type(module).__base__
+            del module._todo_site
 
 
-def _use_of(block: torch.nn.Module) -> dict[str, Any]:
-    return dict(vars(block.attn1._todo_site))
+def _takes_keys(block: SelfAttention) -> tuple[torch.nn.Module, ...]:
+    return (block.attn.to_k, block.attn.to_v) if block.is_joint else (block.attn,)
 
 
-def _use(block: torch.nn.Module, used: dict[str, Any]) -> None:
-    vars(block.attn1._todo_site).update(used)
+def _site(block: SelfAttention) -> Site:
+    for module in _takes_keys(block):
+        if "_todo_site" not in vars(module):
+            raise RuntimeError(
+                f"The key and value projections of {block.name} were exchanged after it had been patched, as "
+                "loading or unloading a LoRA does. Say apply_patch again."
+            )
+    return module._todo_site
+
+
+def _sites_of(block: torch.nn.Module) -> list[Site]:
+    return [vars(module)["_todo_site"] for module in block.modules() if "_todo_site" in vars(module)]
+
+
+def _use_of(block: torch.nn.Module) -> list[dict[str, Any]]:
+    return [dict(vars(site)) for site in _sites_of(block)]
+
+
+def _use(block: torch.nn.Module, used: list[dict[str, Any]]) -> None:
+    for site, use in zip(_sites_of(block), used, strict=True):
+        vars(site).update(use)
 
 
 # The hooks below run inside compiled code. They read from the module, never from a closure: torch guards on
@@ -96,24 +122,23 @@ def _use(block: torch.nn.Module, used: dict[str, Any]) -> None:
 # would be a new graph.
 
 
-def _keep_tokens(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _keep_tokens(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """K = W_k D(x), V = W_v D(x), with D(x) one token of every cell; Q = W_q x stays whole."""
-    site = attn._todo_site
+    site = module._todo_site
     if not site.on:
         return None
     tokens = args[0]
     if not torch.compiler.is_compiling():  # reading the grid would make a graph for each image size
         _require_grid(tokens, site)
     index = site.index.to(tokens.device)  # no copy, unless offloading has put the sample elsewhere
-    kwargs["encoder_hidden_states"] = downsample_nearest(tokens, index)
     if kwargs.get("attention_mask") is not None:
         kwargs["attention_mask"] = kwargs["attention_mask"].index_select(-1, index)
-    return args, kwargs
+    return _give(site, downsample_nearest(tokens, index), args, kwargs)
 
 
-def _keep_averages(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _keep_averages(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The same, with D(x) the mean of every cell."""
-    site = attn._todo_site
+    site = module._todo_site
     if not site.on:
         return None
     if kwargs.get("attention_mask") is not None:
@@ -123,7 +148,13 @@ def _keep_averages(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[st
     if not compiling:
         _require_grid(tokens, site)
     grid = site.layout.shape if compiling else site.grid
-    kwargs["encoder_hidden_states"] = downsample_average(tokens, grid, site.factor)
+    return _give(site, downsample_average(tokens, grid, site.factor), args, kwargs)
+
+
+def _give(site: Site, kept: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if site.replaces:
+        return (kept, *args[1:]), kwargs
+    kwargs["encoder_hidden_states"] = kept
     return args, kwargs
 
 

@@ -42,7 +42,7 @@ class ToMePatch:
         self._idle = {**self._args, "max_downsample": 0}  # merges nothing
         for block in blocks:
             b = block.block
-            plain = b.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
+            plain = getattr(b, "norm_type", None) in ("layer_norm", "ada_norm", "ada_norm_zero")
             # tomesd brings its own copy of an older forward, which would silently leave these out.
             if not plain or b.pos_embed is not None or hasattr(b, "fuser"):
                 raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")

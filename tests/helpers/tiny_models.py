@@ -9,7 +9,9 @@ Image sizes must be multiples of 8 and at least 32; the VAE factor is 8, so 64x6
 | `sdxl_pipeline`  | `sdxl_unet` in a complete `StableDiffusionXLPipeline`                       |
 | `sd15_pipeline`  | `sd15_unet` in a complete `StableDiffusionPipeline`                         |
 | `pixart`, `dit`, `latte` | one level of h/2 (3 blocks)                                         |
+| `sd3`            | the same; its first block has two attentions, as in Stable Diffusion 3.5    |
 | `pixart_pipeline` | `pixart` in a `PixArtSigmaPipeline` without T5: give it `pixart_prompt()`  |
+| `sd3_pipeline`   | `sd3` in a `StableDiffusion3Pipeline` without encoders: `sd3_prompt()`      |
 """
 
 from __future__ import annotations
@@ -24,10 +26,13 @@ from diffusers import (
     DiTTransformer2DModel,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     LatteTransformer3DModel,
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -166,6 +171,45 @@ def latte(seed: int = 0, **config: Any) -> LatteTransformer3DModel:
 FRAMES = 2
 
 
+def sd3(seed: int = 0, **config: Any) -> SD3Transformer2DModel:
+    """Stable Diffusion 3.5 in small; with `dual_attention_layers=()` and `qk_norm=None` it is 3.0."""
+    defaults: dict[str, Any] = {
+        "out_channels": LATENT_CHANNELS,
+        "joint_attention_dim": TEXT_WIDTH,
+        "caption_projection_dim": 24,
+        "pooled_projection_dim": TEXT_WIDTH,
+        "pos_embed_max_size": 16,
+        "dual_attention_layers": (0,),
+        "qk_norm": "rms_norm",
+    }
+    return _random(SD3Transformer2DModel, seed, TRANSFORMER | defaults | config)
+
+
+def sd3_pipeline(seed: int = 0, **config: Any) -> StableDiffusion3Pipeline:
+    """A Stable Diffusion 3 pipeline (flow matching, VAE of factor 8, no text encoders)."""
+    encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
+    pipe = StableDiffusion3Pipeline(
+        **dict.fromkeys(encoders),
+        vae=vae(seed),
+        transformer=sd3(seed, **config),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def sd3_prompt(seed: int = 0) -> dict[str, Any]:
+    """What a Stable Diffusion 3 pipeline takes in place of a prompt, for `generate`."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "prompt": None,
+        "prompt_embeds": torch.randn(1, 5, TEXT_WIDTH, generator=generator),
+        "negative_prompt_embeds": torch.randn(1, 5, TEXT_WIDTH, generator=generator),
+        "pooled_prompt_embeds": torch.randn(1, TEXT_WIDTH, generator=generator),
+        "negative_pooled_prompt_embeds": torch.randn(1, TEXT_WIDTH, generator=generator),
+    }
+
+
 def pixart_pipeline(seed: int = 0, **config: Any) -> PixArtSigmaPipeline | PixArtAlphaPipeline:
     """A PixArt pipeline (DPM++ 2M, VAE of factor 8, no T5) with the weights of `seed`."""
     transformer = pixart(seed, **config)
@@ -257,7 +301,7 @@ def transformer_inputs(
     batch: int = 2,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Keyword arguments for one call of `pixart`, `dit` or `latte` on random latents."""
+    """Keyword arguments for one call of `pixart`, `dit`, `latte` or `sd3` on random latents."""
     generator = torch.Generator().manual_seed(seed)
     frames = (FRAMES,) if "video_length" in transformer.config else ()
     inputs: dict[str, Any] = {
@@ -265,9 +309,11 @@ def transformer_inputs(
         "timestep": torch.full((batch,), 500),
         "return_dict": False,
     }
-    if "caption_channels" not in transformer.config:
+    if isinstance(transformer, DiTTransformer2DModel):
         return inputs | {"class_labels": torch.arange(batch)}
     inputs["encoder_hidden_states"] = torch.randn(batch, 5, TEXT_WIDTH, generator=generator)
+    if "pooled_projection_dim" in transformer.config:
+        inputs["pooled_projections"] = torch.randn(batch, TEXT_WIDTH, generator=generator)
     if "use_additional_conditions" in transformer.config:
         size = torch.tensor([[8.0 * height, 8.0 * width]] * batch)
         inputs["added_cond_kwargs"] = {"resolution": size, "aspect_ratio": size[:, :1] / size[:, 1:]}

@@ -1,4 +1,5 @@
-"""ToDo on transformers that cut the latent into patches: PixArt-Alpha and -Sigma, DiT, Latte."""
+"""ToDo on transformers that cut the latent into patches: PixArt-Alpha and -Sigma, DiT, Latte, and Stable
+Diffusion 3, whose attention is joint: over image and prompt at the same time."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from diffusers import (
     FluxTransformer2DModel,
     PixArtSigmaPAGPipeline,
     PixArtSigmaPipeline,
+    StableDiffusion3PAGPipeline,
 )
-from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.attention_processor import Attention, AttnProcessor, JointAttnProcessor2_0
 from torch._dynamo.testing import CompileCounter
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,28 +27,40 @@ from tests.helpers.tiny_models import (
     pixart_pipeline,
     pixart_prompt,
     predict,
+    sd3,
+    sd3_pipeline,
+    sd3_prompt,
     transformer_inputs,
 )
-from tests.todo_patch.written_out import WrittenOutAttention
+from tests.todo_patch.written_out import WrittenOutAttention, WrittenOutJointAttention
 from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, begin_run, patched, plan, remove_patch
+from todo_patch.blocks import self_attention
 from todo_patch.grid import offset_order
 
 MODELS = {"sigma": pixart, "alpha": partial(pixart, sample_size=128), "dit": dit, "latte": latte}
+MODELS |= {"sd3": partial(sd3, dual_attention_layers=(), qk_norm=None), "sd3.5": sd3}
 ROTATING = ToDo(grid="rotating")
-RUN = {"height": 64, "width": 96} | pixart_prompt()
+SIZE = {"height": 64, "width": 96}
+PIPELINES = {
+    "sigma": (pixart_pipeline, SIZE | pixart_prompt()),
+    "alpha": (partial(pixart_pipeline, sample_size=128), SIZE | pixart_prompt()),
+    "sd3": (sd3_pipeline, SIZE | sd3_prompt()),
+}
 
+any_pipeline = pytest.mark.parametrize(("pipeline", "run"), PIPELINES.values(), ids=PIPELINES)
 any_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
 def write_out(transformer, method, grid) -> None:
     """Put the written-out attention on every block."""
     factor = method.factors[0]
-    for number, block in enumerate(transformer.transformer_blocks):
+    for number, site in enumerate(self_attention(transformer)):
         offsets = [None] if method.pooling == "average" else [(0, 0)]
         if method.grid == "rotating":
             order = offset_order(factor)
             offsets = [order[(step + number) % factor**2] for step in range(factor**2)]
-        block.attn1.set_processor(WrittenOutAttention(grid, factor, offsets))
+        kind = WrittenOutJointAttention if site.is_joint else WrittenOutAttention
+        site.attn.set_processor(kind(grid, factor, offsets))
 
 
 @any_model
@@ -68,7 +82,7 @@ def test_todo_is_the_written_out_attention_on_the_grid_of_patches(make, method) 
 
 @pytest.mark.parametrize("method", [ToDo(factor=3), ToDo(pooling="average"), ROTATING], ids=str)
 @pytest.mark.parametrize(("latent", "grid"), [((10, 14), (5, 7)), ((11, 17), (5, 8))], ids=str)
-@pytest.mark.parametrize("make", [pixart, latte])
+@pytest.mark.parametrize("make", [pixart, latte, sd3])
 def test_sizes_that_factor_or_patch_do_not_divide(make, method, latent, grid) -> None:
     """What is no whole patch is cut off by the model, patched or not."""
     transformer, reference = make(), make()
@@ -87,45 +101,48 @@ def test_any_patch_size_gives_the_grid(patch_size) -> None:
     torch.testing.assert_close(predict(transformer, 12, 24), predict(reference, 12, 24))
 
 
-@pytest.mark.parametrize("config", [{}, {"sample_size": 128}], ids=["sigma", "alpha"])
+@any_pipeline
 @pytest.mark.parametrize(
     "method", [ToDo(), ToDo(factor=3, grid="rotating"), ToDo(pooling="average")], ids=str
 )
-def test_todo_is_the_written_out_attention_through_a_whole_pipeline(config, method) -> None:
-    pipe, reference = pixart_pipeline(**config), pixart_pipeline(**config)
+def test_todo_is_the_written_out_attention_through_a_whole_pipeline(pipeline, run, method) -> None:
+    pipe, reference = pipeline(), pipeline()
     write_out(reference.transformer, method, (4, 6))
-    expected = generate(reference, 5, **RUN)
+    expected = generate(reference, 5, **run)
     apply_patch(pipe, method)
-    torch.testing.assert_close(generate(pipe, 5, **RUN), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(generate(pipe, 5, **run), expected, rtol=1e-4, atol=1e-4)
     remove_patch(pipe)
-    assert not torch.allclose(generate(pipe, 5, **RUN), expected, rtol=1e-2, atol=1e-2)
+    assert not torch.allclose(generate(pipe, 5, **run), expected, rtol=1e-2, atol=1e-2)
 
 
+@any_pipeline
 @pytest.mark.parametrize("guidance", [1.0, 4.5])
 @pytest.mark.parametrize("method", [ROTATING, ToDo(until=0.5)], ids=str)
-def test_each_run_of_a_pipeline_begins_anew(method, guidance) -> None:
-    pipe, fresh = pixart_pipeline(), {}
+def test_each_run_of_a_pipeline_begins_anew(pipeline, run, method, guidance) -> None:
+    pipe, fresh = pipeline(), {}
     for steps in (4, 5):
-        other = pixart_pipeline()
+        other = pipeline()
         apply_patch(other, method)
-        fresh[steps] = generate(other, steps, guidance_scale=guidance, **RUN)
+        fresh[steps] = generate(other, steps, guidance_scale=guidance, **run)
     apply_patch(pipe, method)
     for steps in (4, 4, 5, 4):
-        assert torch.equal(generate(pipe, steps, guidance_scale=guidance, **RUN), fresh[steps])
+        assert torch.equal(generate(pipe, steps, guidance_scale=guidance, **run), fresh[steps])
 
 
-def test_until_counts_the_steps_of_a_pipeline() -> None:
-    pipe, kept = pixart_pipeline(), []
-    pipe.transformer.transformer_blocks[0].attn1.to_k.register_forward_pre_hook(
-        lambda _, args: kept.append(args[0].shape[1])
-    )
+@any_pipeline
+def test_until_counts_the_steps_of_a_pipeline(pipeline, run) -> None:
+    pipe, kept = pipeline(), []
     apply_patch(pipe, ToDo(until=0.4))
-    generate(pipe, 5, **RUN)
+    self_attention(pipe.transformer)[0].attn.to_k.register_forward_hook(
+        lambda _, args, key: kept.append(key.shape[1])
+    )
+    generate(pipe, 5, **run)
     assert kept == [6, 6, 24, 24, 24]
 
 
-def test_begin_run_works_for_a_bare_transformer() -> None:
-    transformer = pixart()
+@pytest.mark.parametrize("make", [pixart, sd3])
+def test_begin_run_works_for_a_bare_transformer(make) -> None:
+    transformer = make()
     baseline = predict(transformer)
     apply_patch(transformer, ToDo(until=0.5, grid="rotating"))
     with pytest.raises(RuntimeError, match="begin_run"):
@@ -158,16 +175,17 @@ def test_removing_leaves_the_model_exactly_as_it_was(make, method) -> None:
     assert torch.equal(predict(transformer, 16, 16), baseline)
 
 
-def test_a_copy_of_a_patched_pipeline_sees_its_own_runs() -> None:
-    pipe = pixart_pipeline()
+@any_pipeline
+def test_a_copy_of_a_patched_pipeline_sees_its_own_runs(pipeline, run) -> None:
+    pipe = pipeline()
     apply_patch(pipe, ROTATING)
-    expected = generate(pipe, 3, **RUN)
+    expected = generate(pipe, 3, **run)
     other = copy.deepcopy(pipe)
     for model in (other, pipe, other):
-        assert torch.equal(generate(model, 3, **RUN), expected)
+        assert torch.equal(generate(model, 3, **run), expected)
     remove_patch(other)
-    assert not torch.equal(generate(other, 3, **RUN), expected)
-    assert torch.equal(generate(pipe, 3, **RUN), expected)
+    assert not torch.equal(generate(other, 3, **run), expected)
+    assert torch.equal(generate(pipe, 3, **run), expected)
 
 
 def gradients(transformer, sizes) -> list[torch.Tensor]:
@@ -211,9 +229,10 @@ def _compile_from_scratch() -> None:
 
 @pytest.mark.usefixtures("_compile_from_scratch")
 @pytest.mark.parametrize("compiled", [compile_around, compile_in_place, compile_blocks])
-def test_compiled_transformers_follow_the_patch_and_the_grid(compiled) -> None:
+@pytest.mark.parametrize("make", [pixart, sd3])
+def test_compiled_transformers_follow_the_patch_and_the_grid(make, compiled) -> None:
     counter = CompileCounter()
-    model, eager = compiled(pixart(num_layers=2), counter), pixart(num_layers=2)
+    model, eager = compiled(make(num_layers=2), counter), make(num_layers=2)
     baseline = predict(eager)
     torch.testing.assert_close(predict(model), baseline)
     apply_patch(eager, ROTATING)
@@ -230,31 +249,37 @@ def test_compiled_transformers_follow_the_patch_and_the_grid(compiled) -> None:
 @pytest.mark.usefixtures("_compile_from_scratch")
 @pytest.mark.parametrize("compiled", [compile_around, compile_in_place, compile_blocks])
 def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
-    pipe = pixart_pipeline(num_layers=2)
+    pipe, run = pixart_pipeline(num_layers=2), PIPELINES["sigma"][1]
     apply_patch(pipe, ROTATING)
-    expected = generate(pipe, 3, **RUN)
+    expected = generate(pipe, 3, **run)
     remove_patch(pipe)
     pipe.transformer = compiled(pipe.transformer, "eager")
     apply_patch(pipe, ROTATING)
     for _ in range(2):
-        torch.testing.assert_close(generate(pipe, 3, **RUN), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(generate(pipe, 3, **run), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_perturbed_attention_guidance_works_on_patched_blocks() -> None:
-    pipe = pixart_pipeline()
-    pipe = PixArtSigmaPAGPipeline(**pipe.components, pag_applied_layers=["blocks.1"])
+@pytest.mark.parametrize(
+    ("guided", "model"), [(PixArtSigmaPAGPipeline, "sigma"), (StableDiffusion3PAGPipeline, "sd3")]
+)
+def test_perturbed_attention_guidance_works_on_patched_blocks(guided, model) -> None:
+    pipeline, run = PIPELINES[model]
+    unknown = ("image_encoder", "feature_extractor")  # to this pipeline
+    parts = {name: part for name, part in pipeline().components.items() if name not in unknown}
+    pipe = guided(**parts, pag_applied_layers=["blocks.1"])
     pipe.set_progress_bar_config(disable=True)
 
     def make(method, **options) -> torch.Tensor:
         with patched(pipe, method):
-            return generate(pipe, 2, **RUN, **options)
+            return generate(pipe, 2, **run, **options)
 
     assert not torch.allclose(make(ToDo()), make(ToDo(factor=1)))
     assert not torch.allclose(make(ToDo()), make(ToDo(), pag_scale=0)), "the guidance had no effect"
 
 
-def test_fused_projections_are_refused_and_the_advice_heals() -> None:
-    transformer, other = pixart(), pixart()
+@pytest.mark.parametrize("make", [pixart, sd3])
+def test_fused_projections_are_refused_and_the_advice_heals(make) -> None:
+    transformer, other = make(), make()
     transformer.fuse_qkv_projections()
     with pytest.raises(ValueError, match="unfuse_qkv_projections"):
         apply_patch(transformer, ToDo())
@@ -270,10 +295,11 @@ def test_there_is_one_level(method) -> None:
         apply_patch(pixart(), method)
 
 
-def test_tome_is_refused_where_tomesd_has_not_the_block() -> None:
-    transformer = pixart()
+@pytest.mark.parametrize("make", [pixart, sd3])
+def test_tome_is_refused_where_tomesd_has_not_the_block(make) -> None:
+    transformer = make()
     before = state(transformer)
-    with pytest.raises(ValueError, match=r"transformer_blocks\.0\.attn1: .*use ToDo"):
+    with pytest.raises(ValueError, match=r"transformer_blocks\.0\.attn.*use ToDo"):
         apply_patch(transformer, ToMe())
     assert state(transformer) == before
 
@@ -284,6 +310,18 @@ def test_tome_works_on_dit() -> None:
     with patched(transformer, ToMe()):
         assert not torch.allclose(predict(transformer, 16, 16), baseline)
     assert torch.equal(predict(transformer, 16, 16), baseline)
+
+
+@pytest.mark.parametrize("projection", ["to_k", "to_v"])
+def test_projections_that_are_exchanged_under_the_patch_are_an_error(projection) -> None:
+    transformer = sd3()
+    apply_patch(transformer, ToDo())
+    attn = transformer.transformer_blocks[1].attn
+    setattr(attn, projection, torch.nn.Linear(24, 24))
+    with pytest.raises(RuntimeError, match=r"transformer_blocks\.1\.attn were exchanged.*apply_patch again"):
+        predict(transformer)
+    apply_patch(transformer, ToDo())
+    predict(transformer)
 
 
 def flux() -> FluxTransformer2DModel:
@@ -300,29 +338,43 @@ def test_other_transformers_are_a_type_error_that_names_those_that_work() -> Non
         plan(pipe, ToDo(), 64, 64)
 
 
-def counted(transformer) -> int:
+class PlainJointAttention(WrittenOutJointAttention):
+    """Joint attention without a kernel of its own, over the tokens that `to_k` is given."""
+
+    def __init__(self) -> None:
+        super().__init__((0, 0), 1, [(0, 0)])
+
+    def keep(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return hidden_states
+
+
+def counted(transformer, prompt_tokens) -> int:
     """FLOPs of one call on 24x24, as the FLOP counter sees them."""
     for module in transformer.modules():
         if isinstance(module, Attention):  # the counter does not know the CPU's fused attention
-            module.set_processor(AttnProcessor())
+            joint = isinstance(module.processor, JointAttnProcessor2_0 | PlainJointAttention)
+            module.set_processor(PlainJointAttention() if joint else AttnProcessor())
     inputs = transformer_inputs(transformer, 24, 24, batch=1)
     if "encoder_hidden_states" in inputs:
-        inputs["encoder_hidden_states"] = torch.zeros(1, 300, transformer.config.caption_channels)
+        *_, width = inputs["encoder_hidden_states"].shape
+        inputs["encoder_hidden_states"] = torch.zeros(1, prompt_tokens, width)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         transformer(**inputs)
     return counter.get_total_flops()
 
 
-@pytest.mark.parametrize("model", ["sigma", "alpha", "dit"])
+@pytest.mark.parametrize(
+    ("model", "prompt_tokens"), [("sigma", 300), ("alpha", 300), ("dit", 0), ("sd3", 333), ("sd3.5", 333)]
+)
 @pytest.mark.parametrize("method", [ToDo(), ToDo(factor=5), ToDo(pooling="average"), ToMe()], ids=str)
-def test_the_plan_counts_what_a_patched_model_does(model, method) -> None:
+def test_the_plan_counts_what_a_patched_model_does(model, prompt_tokens, method) -> None:
     transformer = MODELS[model]()
     planned = plan(transformer, method, 8 * 24, 8 * 24)
     assert {block.grid for block in planned.blocks} == {(12, 12)}
-    assert planned.total_before == counted(transformer)
+    assert planned.total_before == counted(transformer, prompt_tokens)
     if isinstance(method, ToDo) or model == "dit":
         apply_patch(transformer, method)
-        assert planned.total_after == counted(transformer)
+        assert planned.total_after == counted(transformer, prompt_tokens)
 
 
 def test_a_plan_of_latte_is_of_its_blocks_over_the_image() -> None:
