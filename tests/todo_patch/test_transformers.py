@@ -13,6 +13,8 @@ from diffusers import (
     FluxTransformer2DModel,
     PixArtSigmaPAGPipeline,
     PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
     StableDiffusion3PAGPipeline,
 )
 from diffusers.models.attention_processor import Attention, AttnProcessor, JointAttnProcessor2_0
@@ -295,7 +297,7 @@ def test_there_is_one_level(method) -> None:
         apply_patch(pixart(), method)
 
 
-@pytest.mark.parametrize("make", [pixart, sd3])
+@pytest.mark.parametrize("make", [pixart, latte, sd3])
 def test_tome_is_refused_where_tomesd_has_not_the_block(make) -> None:
     transformer = make()
     before = state(transformer)
@@ -375,6 +377,35 @@ def test_the_plan_counts_what_a_patched_model_does(model, prompt_tokens, method)
     if isinstance(method, ToDo) or model == "dit":
         apply_patch(transformer, method)
         assert planned.total_after == counted(transformer, prompt_tokens)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "config", "tera_flops", "speedups", "ceiling"),
+    [
+        (
+            PixArtTransformer2DModel,  # Sigma
+            {"interpolation_scale": 2, "caption_channels": 4096, "use_additional_conditions": False},
+            6.63,
+            {2: 1.46, 3: 1.58, 4: 1.64},
+            1.72,
+        ),
+        (
+            SD3Transformer2DModel,  # 3.0 medium
+            {"num_layers": 24, "num_attention_heads": 24, "caption_projection_dim": 1536},
+            8.9,
+            {2: 1.44, 3: 1.55, 4: 1.61},
+            1.68,
+        ),
+    ],
+)
+def test_full_models_have_the_flops_of_the_docs(model_class, config, tera_flops, speedups, ceiling) -> None:
+    with torch.device("meta"):
+        transformer = model_class(**config)
+    for factor, speedup in speedups.items():
+        planned = plan(transformer, ToDo(factor=factor), 1024, 1024)
+        assert planned.total_before / 1e12 == pytest.approx(tera_flops, rel=4e-3)
+        assert planned.speedup == pytest.approx(speedup, abs=0.006)
+        assert planned.ceiling == pytest.approx(ceiling, abs=0.006)
 
 
 def test_a_plan_of_latte_is_of_its_blocks_over_the_image() -> None:
