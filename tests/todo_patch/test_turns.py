@@ -106,6 +106,23 @@ def test_what_a_later_method_cannot_do_is_refused_at_once(pipe, then, error, say
     assert traces_of_a_patch(pipe) == []
 
 
+def test_what_a_later_method_can_no_longer_do_is_refused_and_comes_off(unet) -> None:
+    apply_patch(unet, ToMe(until=0.5, then=ToDo()))
+    begin_run(unet, steps=2)
+    predict(unet)
+    unet.fuse_qkv_projections()
+    for _ in range(2):
+        begin_run(unet, steps=2)
+        predict(unet)
+        with pytest.raises(ValueError, match="fused"):
+            predict(unet)
+    remove_patch(unet)
+    fused = sdxl_unet()
+    fused.fuse_qkv_projections()
+    assert torch.equal(predict(unet), predict(fused))
+    assert [type(module) for module in unet.modules()] == [type(module) for module in fused.modules()]
+
+
 @pytest.mark.parametrize("then", ["todo", 2, ToDo(until=0.5), ToDo(until=0.4)], ids=str)
 @pytest.mark.parametrize("method", [ToDo, ToMe])
 def test_a_second_method_that_has_no_turn_is_refused(method, then) -> None:
