@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from . import forecast, todo, tome
 from .blocks import SelfAttention, find_denoiser, require_methods, self_attention
 from .exchange import unwatch, watch, watched
+from .hooks import forecast, todo, tome
+from .hooks.turns import InTurn
 from .methods import Forecast, ToDo, ToMe, in_turn, is_int
 from .run import Run, is_freezing
-from .turns import InTurn
 
 Model = TypeVar("Model")
 Part = todo.ToDoPatch | tome.ToMePatch | InTurn | forecast.ForecastPatch

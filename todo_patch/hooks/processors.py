@@ -9,7 +9,7 @@ import textwrap
 
 import torch
 
-from .blocks import SelfAttention
+from ..blocks import SelfAttention
 
 # Perturbed attention guidance (PAG): each query is given its own value.
 _PERTURBING = {
