@@ -59,7 +59,7 @@ def _put_on(denoiser: torch.nn.Module, methods: tuple[ToDo | ToMe | Forecast, ..
 
 def remove_patch(model: Any) -> None:
     """Take the methods off: the model is exactly what it was. Without a patch, do nothing."""
-    for denoiser in (watched(model), find_denoiser(model)):
+    for denoiser in (find_denoiser(model), watched(model)):
         patch = None if denoiser is None else vars(denoiser).pop("_todo_patch", None)
         if patch is not None:
             patch.remove()

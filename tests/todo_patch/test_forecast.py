@@ -24,7 +24,7 @@ from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.modular_pipelines import StableDiffusionXLAutoBlocks
 from torch._dynamo.testing import CompileCounter
 
-from tests.helpers.tiny_models import SMALL, generate, predict, sd15_pipeline, sdxl_pipeline, sdxl_unet
+from tests.helpers.tiny_models import SMALL, generate, predict, sd15_pipeline, sdxl_pipeline
 from tests.helpers.traces import traces_of_a_patch
 from todo_patch import Forecast, ToDo, ToMe, apply_patch, begin_run, patched, plan, remove_patch
 from todo_patch.blocks import self_attention
@@ -357,24 +357,3 @@ def test_a_plan_of_a_run_counts_the_calls_that_are_made(unet) -> None:
         plan(unet, Forecast(), 96, 128)
     with pytest.raises(ValueError, match="steps=0"):
         plan(unet, ToDo(), 96, 128, steps=0)
-
-
-def test_a_pipeline_whose_unet_is_exchanged_says_so_at_its_next_call(pipe) -> None:
-    own, pipeline = pipe.unet, type(pipe)
-    apply_patch(pipe, ToDo())
-    pipe.unet = torch.compile(own, backend="eager")  # still the same
-    generate(pipe, 1)
-    pipe.unet = sdxl_unet(1)
-    with pytest.raises(RuntimeError, match="exchanged"):
-        generate(pipe)
-    remove_patch(pipe)
-    generate(pipe)
-    assert type(pipe) is pipeline
-    pipe.unet = own
-    assert traces_of_a_patch(pipe) == []
-    with patched(pipe, ToDo()):
-        pipe.unet = sdxl_unet(1)
-        apply_patch(pipe, ToDo())
-        generate(pipe)
-    pipe.unet = own
-    assert traces_of_a_patch(pipe) == []
