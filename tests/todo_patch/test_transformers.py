@@ -161,8 +161,18 @@ def test_until_counts_the_steps_of_a_pipeline(pipeline, run) -> None:
     assert kept == [6, 6, 24, 24, 24]
 
 
+def call(transformer, timestep) -> torch.Tensor:
+    with torch.no_grad():
+        return transformer(**transformer_inputs(transformer, 12, 16) | {"timestep": timestep})[0]
+
+
+@pytest.mark.parametrize(
+    "timestep",
+    [lambda: torch.full((2,), 500), lambda: torch.tensor([500]).expand(2)],
+    ids=["written out", "expanded"],
+)
 @pytest.mark.parametrize("make", [pixart, sd3])
-def test_begin_run_works_for_a_bare_transformer(make) -> None:
+def test_begin_run_works_for_a_bare_transformer(make, timestep) -> None:
     transformer = make()
     baseline = predict(transformer)
     apply_patch(transformer, ToDo(until=0.5, grid="rotating"))
@@ -171,7 +181,7 @@ def test_begin_run_works_for_a_bare_transformer(make) -> None:
     runs = []
     for _ in range(2):
         begin_run(transformer, steps=4)
-        runs.append([predict(transformer) for _ in range(4)])
+        runs.append([call(transformer, timestep()) for _ in range(4)])
         assert [torch.equal(output, baseline) for output in runs[-1]] == [False, False, True, True]
     assert torch.equal(torch.stack(runs[0]), torch.stack(runs[1]))
     assert not torch.equal(runs[0][0], runs[0][1])
@@ -482,6 +492,11 @@ def test_full_models_have_the_flops_of_the_docs(model_class, config, tera_flops,
         assert planned.total_before / 1e12 == pytest.approx(tera_flops, rel=4e-3)
         assert planned.speedup == pytest.approx(speedup, abs=0.006)
         assert planned.ceiling == pytest.approx(ceiling, abs=0.006)
+
+
+def test_a_plan_of_stable_diffusion_3_5_has_both_attentions_of_a_block() -> None:
+    names = [block.name.removeprefix("transformer_blocks.") for block in plan(sd3(), ToDo(), 64, 64).blocks]
+    assert names == ["0.attn", "0.attn2", "1.attn", "2.attn"]
 
 
 def test_a_plan_of_latte_is_of_its_blocks_over_the_image() -> None:
