@@ -261,6 +261,8 @@ def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int])
         if isinstance(method, ToDo):
             keys = grids.kept_tokens(grid, method.factors[site.level])
         else:
+            if method.merge == "all":
+                tome.require_known(site)
             tome.require_room(grid, site.level, method)
             keys, sources, destinations = tome.kept_tokens(grid, method)
             matching = 2 * sources * destinations * site.attn.query_dim
