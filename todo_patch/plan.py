@@ -109,7 +109,7 @@ def plan(
     configuration, without LoRA or IP-Adapter.
 
     Args:
-        model: a pipeline, or a denoiser (a UNet).
+        model: a pipeline, or its denoiser (a UNet or a transformer).
         method: a method, or a tuple of those that `apply_patch` would be given.
         height: of the image, in pixels.
         width: of the image, in pixels.

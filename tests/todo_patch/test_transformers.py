@@ -335,7 +335,7 @@ def test_there_is_one_level(method) -> None:
         (sd3, ToMe(merge="keys-values")),
         (sd3, ToDo(merge="all")),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_what_a_kind_of_block_cannot_do_is_refused_with_what_it_can(make, method) -> None:
     transformer = make()
@@ -355,7 +355,7 @@ def test_what_a_kind_of_block_cannot_do_is_refused_with_what_it_can(make, method
         (pixart, ToMe(merge="keys-values")),
         (latte, ToMe(merge="keys-values")),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_tome_works_on_transformers_and_comes_off(make, method) -> None:
     transformer = make()
