@@ -38,7 +38,7 @@ def apply_patch(model: Any, method: ToDo | ToMe) -> None:
 
 def _put_on(unet: torch.nn.Module, method: ToDo | ToMe, run: Run) -> None:
     blocks = tuple(block for block in self_attention(unet) if method.patches(block.level))
-    patch_class = todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch
+    patch_class: type[Any] = todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch
     unet._todo_patch = patch_class(unet, blocks, method, run)
 
 

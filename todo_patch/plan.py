@@ -110,7 +110,7 @@ def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
     if config.get("encoder_hid_dim") is None and "encoder_hid_dim_type" in config:
         config["encoder_hid_dim_type"] = None  # where an IP-Adapter has left its mark
     try:
-        return _count_flops(type(unet), json.dumps(config, sort_keys=True), height, width)
+        return _count_flops(unet.__class__, json.dumps(config, sort_keys=True), height, width)
     except Exception as error:  # whatever a model raises that is given too little
         raise ValueError(
             f"The FLOPs of this {type(unet).__name__} cannot be counted: it needs inputs that `plan` does "
@@ -119,14 +119,14 @@ def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _count_flops(unet_class: type, config_json: str, height: int, width: int) -> int:
+def _count_flops(unet_class: type[Any], config_json: str, height: int, width: int) -> int:
     config = json.loads(config_json)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         unet_class.from_config(config)(**_inputs(unet_class, config, height, width))
     return counter.get_total_flops()
 
 
-def _inputs(unet_class: type, config: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+def _inputs(unet_class: type[Any], config: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     prompt_width = config.get("encoder_hid_dim") or config["cross_attention_dim"]
     frames = (1,) if issubclass(unet_class, VIDEO_UNETS) else ()
     sample = torch.empty(1, config["in_channels"], *frames, height, width)

@@ -56,7 +56,7 @@ class ToDoPatch:
             offsets = offset_order(factor) if method.grid == "rotating" else ((0, 0),)
             attn = block.attn
             attn._todo_site = Site(factor, offsets)
-            attn.__class__ = _marked(type(attn))
+            attn.__class__ = _marked(attn.__class__)
             self._handles.append(attn.register_forward_pre_hook(hook, with_kwargs=True))
 
     def before_call(self, unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
@@ -64,11 +64,12 @@ class ToDoPatch:
         self._recall.before_call(unet)
         on = self.run.within(self.method.until)
         index_of = token_index if is_freezing() else self._index  # tensors of an export live in it alone
+        height, width = sample.shape[-2:]
         for number, block in enumerate(self._blocks):
             require_usable(block)  # a pipeline may exchange processors at each call
             site = block.attn._todo_site
             site.on = on and not needs_all_tokens(block.attn)
-            site.grid = grid_at(*sample.shape[-2:], block.depth)
+            site.grid = grid_at(height, width, block.depth)
             if self.method.pooling == "nearest":
                 offset = site.offsets[(self.run.step + number) % len(site.offsets)]
                 site.index = index_of(site.grid, site.factor, offset, sample.device)

@@ -31,7 +31,7 @@ class ToMePatch:
         self.method = method
         self.run = run
         self._blocks = blocks
-        self._args = {
+        self._args: dict[str, Any] = {
             "ratio": method.ratio,
             "max_downsample": 1,
             "sx": method.stride,
@@ -51,7 +51,7 @@ class ToMePatch:
                 raise ValueError(f"{block.name}: tomesd cannot run this kind of transformer block; use ToDo.")
         self._recall = Recall(blocks, _use_of, _use)
         self._of_step: torch.Tensor | None = None  # the generator's state when the step began
-        merging = [_merging(type(block.block)) for block in blocks]
+        merging = [_merging(block.block.__class__) for block in blocks]
         self._handles = follow(unet)
         for block, merging_class in zip(blocks, merging, strict=True):
             block.block.__class__ = merging_class
@@ -75,8 +75,9 @@ class ToMePatch:
                 generator.manual_seed(self.method.seed)
             self._of_step = generator.get_state()
         self._recall.before_call(unet)
+        height, width = sample.shape[-2:]
         for block in self._blocks:
-            grid = grid_at(*sample.shape[-2:], block.depth)
+            grid = grid_at(height, width, block.depth)
             require_room(grid, block.level, self.method)
             info = block.block._tome_info
             info["size"] = grid
