@@ -1,4 +1,4 @@
-"""Which diffusers this library works with. It imports nothing else: an old diffusers lacks what that needs."""
+"""Which diffusers this library works with. It imports no other part: what is too old lacks what they need."""
 
 from __future__ import annotations
 
