@@ -45,6 +45,9 @@ def patched_pair(method, compiled, backend) -> tuple[torch.nn.Module, torch.nn.M
 two_ways = pytest.mark.parametrize("compiled", [compile_around, compile_blocks])
 
 
+@pytest.mark.compatibility(
+    "`torch.compile`", methods=[ToDo(), ToDo(grid="rotating"), ToDo(pooling="average")]
+)
 @pytest.mark.parametrize("compiled", [compile_in_place, compile_blocks])
 def test_patching_exchanging_and_removing_reach_compiled_code(compiled) -> None:
     model, eager = compiled(small_unet(), "eager"), small_unet()
@@ -61,6 +64,7 @@ def test_patching_exchanging_and_removing_reach_compiled_code(compiled) -> None:
     torch.testing.assert_close(predict(model), predict(eager))
 
 
+@pytest.mark.compatibility("`torch.compile`")
 @pytest.mark.parametrize("method", [ToDo(), ToMe()], ids=str)
 def test_patching_and_removing_twelve_times_compiles_no_more_than_once(method) -> None:
     """Nor does compiled code of the one keep running for the other."""
@@ -80,6 +84,7 @@ def test_patching_and_removing_twelve_times_compiles_no_more_than_once(method) -
     assert len(set(graphs[1:])) == 1  # what there is to compile has been by the second time
 
 
+@pytest.mark.compatibility("`torch.compile` with `fullgraph=True`", methods=[ToDo(grid="rotating")])
 @two_ways
 def test_twelve_steps_of_the_rotating_grid_compile_as_often_as_one(compiled) -> None:
     counter = CompileCounter()
@@ -106,6 +111,7 @@ def test_until_adds_one_graph_and_no_more(compiled) -> None:
     assert graphs == {{compile_around: 2, compile_in_place: 2, compile_blocks: 3}[compiled]}
 
 
+@pytest.mark.compatibility("`torch.compile` with `fullgraph=True`", methods=[ToDo()])
 @two_ways
 @pytest.mark.parametrize("patch_first", [True, False])
 def test_a_patch_on_one_model_does_not_reach_another_of_the_same_shape(compiled, patch_first) -> None:
@@ -127,6 +133,9 @@ def test_image_sizes_may_change_on_a_model_with_compiled_blocks() -> None:
         torch.testing.assert_close(predict(model, *latent), predict(eager, *latent))
 
 
+@pytest.mark.compatibility(
+    "`torch.compile` with `fullgraph=True`", methods=[ToDo(grid="rotating"), ToDo(pooling="average")]
+)
 def test_many_image_sizes_need_no_graph_more_than_without_a_patch() -> None:
     graphs = []
     for method in (ToDo(factor=1), ToDo(grid="rotating"), ToDo(pooling="average")):
@@ -151,6 +160,7 @@ def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
         torch.testing.assert_close(generate(pipe, steps), image, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.compatibility("`torch.compile` in training, with gradient checkpointing")
 @pytest.mark.parametrize(
     ("compiled", "method"),
     [(compile_around, ToDo(factor=(2, 2), grid="rotating")), (compile_blocks, ToDo(pooling="average"))],
@@ -168,6 +178,9 @@ def test_compiled_training_with_checkpointing_gives_the_gradients_of_eager(compi
         torch.testing.assert_close(weight.grad, expected.grad)
 
 
+@pytest.mark.compatibility(
+    "`torch.compile` with `fullgraph=True`", result="refused: tomesd breaks the graph", methods=[ToMe()]
+)
 @two_ways
 def test_tome_says_so_where_a_graph_of_the_whole_model_is_asked_for(compiled) -> None:
     model = compiled(small_unet(), "eager")

@@ -77,6 +77,7 @@ def test_processors_and_weights_are_untouched_while_patched(unet) -> None:
         assert all(unet.get_parameter(name) is weight for name, weight in weights.items())
 
 
+@pytest.mark.compatibility("`copy.deepcopy`")
 def test_a_copy_of_a_patched_unet_is_patched_by_itself(unet, method) -> None:
     baseline = predict(unet)
     apply_patch(unet, method)
@@ -132,6 +133,9 @@ def test_anything_but_a_method_is_a_type_error(method) -> None:
         apply_patch(sdxl_unet(), method)
 
 
+@pytest.mark.compatibility(
+    "`fuse_qkv_projections()`", result="refused: keys come from other tokens than queries", methods=[ToDo()]
+)
 @pytest.mark.parametrize("fuse_first", [True, False])
 def test_fused_projections_are_refused_and_the_advice_heals(unet, fuse_first) -> None:
     if fuse_first:
@@ -152,6 +156,7 @@ def test_fused_projections_are_refused_and_the_advice_heals(unet, fuse_first) ->
     torch.testing.assert_close(predict(unet), predict(other))
 
 
+@pytest.mark.compatibility("`fuse_qkv_projections()`", methods=[ToMe()])
 def test_tome_works_with_fused_projections(unet) -> None:
     apply_patch(unet, ToMe())
     separate = predict(unet)
@@ -170,6 +175,11 @@ class Storing(AttnProcessor2_0):
         return super().__call__(attn, hidden_states, encoder_hidden_states)
 
 
+@pytest.mark.compatibility(
+    "processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)",
+    result="refused: they would take the image for a prompt",
+    methods=[ToDo()],
+)
 @pytest.mark.parametrize("patch_first", [True, False])
 def test_a_processor_that_takes_any_keys_for_a_prompt_is_refused(unet, patch_first) -> None:
     if patch_first:
@@ -179,6 +189,7 @@ def test_a_processor_that_takes_any_keys_for_a_prompt_is_refused(unet, patch_fir
         predict(unet) if patch_first else apply_patch(unet, ToDo())
 
 
+@pytest.mark.compatibility("perturbed attention guidance (PAG), the pipelines", methods=[ToDo(), ToMe()])
 @pytest.mark.parametrize("layer", ["mid", "down_blocks.1"], ids=["beside", "on"])
 def test_perturbed_attention_guidance_works_on_and_beside_patched_blocks(layer) -> None:
     pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=[layer])
@@ -216,6 +227,9 @@ def test_a_refused_block_inside_a_block_gives_back_the_outer_method(unet) -> Non
         assert torch.equal(predict(unet), outer)
 
 
+@pytest.mark.compatibility(
+    "two threads in one UNet", result="refused: give each a copy", methods=[ToDo(grid="rotating")]
+)
 def test_two_threads_in_one_patched_unet_are_refused_and_the_first_one_is_right(unet) -> None:
     apply_patch(unet, ToDo(grid="rotating"))
     begin_run(unet, steps=2)

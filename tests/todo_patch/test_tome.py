@@ -44,6 +44,7 @@ def test_tome_is_tomesd_called_directly_after_the_same_seed(make, method, max_do
     assert not torch.allclose(expected[0], baseline)
 
 
+@pytest.mark.compatibility("sizes that the factor does not divide")
 @pytest.mark.parametrize("latent", [(9, 9), (4, 64), (13, 40), (17, 17)], ids=str)
 @pytest.mark.parametrize("method", [ToMe(levels=1), ToMe(levels=2, ratio=0.5)], ids=str)
 def test_merging_uses_the_grid_of_the_block_at_any_size(latent, method) -> None:
@@ -91,6 +92,10 @@ def test_odd_batches_ignore_the_seed_and_the_plan_says_so(unet) -> None:
     assert "odd batch" in plan(sdxl_unet(), ToMe(), 96, 128).notes[0]
 
 
+@pytest.mark.compatibility("GLIGEN's gated blocks", methods=[ToDo()])
+@pytest.mark.compatibility(
+    "GLIGEN's gated blocks", result="refused: tomesd has not these blocks", methods=[ToMe()]
+)
 def test_blocks_that_tomesd_would_run_wrongly_are_refused() -> None:
     unet = sdxl_unet(attention_type="gated")
     with pytest.raises(ValueError, match="cannot run this kind"):

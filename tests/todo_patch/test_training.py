@@ -23,6 +23,7 @@ def gradients(unet: torch.nn.Module, method: ToDo | ToMe, sizes: list[int]) -> l
     return [weight.grad.clone() for weight in unet.parameters() if weight.grad is not None]
 
 
+@pytest.mark.compatibility("gradient checkpointing")
 @pytest.mark.parametrize("sizes", [[8], [8, 8], [8, 12, 8]], ids=str)
 def test_gradient_checkpointing_gives_the_gradients_that_there_are_without(method, sizes) -> None:
     unet = sdxl_unet().train()
@@ -33,6 +34,11 @@ def test_gradient_checkpointing_gives_the_gradients_that_there_are_without(metho
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in unet.modules()), "a hook was left behind"
 
 
+@pytest.mark.compatibility(
+    "gradient checkpointing, reentrant",
+    result="refused: use_reentrant=False works",
+    methods=[ToDo(grid="rotating")],
+)
 def test_reentrant_checkpointing_is_refused_and_not_wrong() -> None:
     unet = sdxl_unet().train()
 
