@@ -9,6 +9,7 @@ it is the test's parameter `method`. A feature that is marked twice for one meth
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.documents import write
+from tests.helpers.documents import write, written_by
 from todo_patch import ToDo, ToMe
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -62,16 +63,25 @@ class Proofs:
         return "\n".join(lines) + "\n"
 
 
-def main(*options: str) -> int:
-    """Run the marked tests, with these options of pytest, and write the table. Returns the exit code."""
+def main() -> int:
+    """Run the marked tests and write the table, or compare it with the page. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Write what works with what.")
+    parser.add_argument(
+        "--check", action="store_true", help="run no test; say whether the page has these marks"
+    )
+    check = parser.parse_args().check
     proofs = Proofs()
-    arguments = ["-q", "-m", "compatibility", str(PROJECT / "tests" / "todo_patch"), *options]
-    code = pytest.main(arguments, plugins=[proofs])
-    if code == 0 and not proofs.not_passed:
+    arguments = ["-q", "-m", "compatibility", str(PROJECT / "tests" / "todo_patch")]
+    code = pytest.main([*arguments, "--collect-only"] if check else arguments, plugins=[proofs])
+    if code != 0 or proofs.not_passed:
+        print("docs/compatibility.md is as it was: not every test passed.")
+        return 1
+    if not check:
         write(COMMAND, DOCUMENT, proofs.table())
-        return 0
-    print("docs/compatibility.md is as it was: not every test passed.")
-    return 1
+    elif written_by(COMMAND, DOCUMENT) != proofs.table():
+        print(f"docs/compatibility.md is not what the tests are marked with: run {COMMAND}.")
+        return 1
+    return 0
 
 
 def _proofs(item: pytest.Item) -> Iterator[tuple[str, str, str]]:
@@ -88,4 +98,4 @@ def _is_todo(method: Any, pooling: str, grid: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())
