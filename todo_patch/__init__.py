@@ -6,7 +6,7 @@
     pipe("a red fox")
     remove_patch(pipe)
 
-This folder works alone: copy it next to a script. It needs torch and diffusers, and tomesd for `ToMe` only.
+Install it, or copy this folder next to a script. It needs torch and diffusers, and tomesd for `ToMe` only.
 
 ToDo: "ToDo: Token Downsampling for Efficient Generation of High-Resolution Images", Smith et al., 2024,
 arXiv 2402.13573. ToMe: "Token Merging for Fast Stable Diffusion", Bolya and Hoffman, 2023, arXiv 2303.17604.
