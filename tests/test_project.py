@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import todo_patch
+
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -54,6 +56,16 @@ def test_what_the_documents_import_is_there() -> None:
     assert ours
     for module, names in ours:
         assert all(hasattr(importlib.import_module(module), name.strip()) for name in names.split(","))
+
+
+def test_settings_in_the_page_for_migrants_are_settings() -> None:
+    """A letter stands for a number."""
+    page = (PROJECT / "docs" / "migrating.md").read_text(encoding="utf-8")
+    known = vars(todo_patch) | {"a": 4, "b": 2, "f": 2, "height": 1024, "width": 1024}
+    calls = re.findall(r"`((?:ToDo|ToMe)[.(][^`…]*\))`", page)
+    assert len(calls) > 10
+    for call in calls:
+        assert isinstance(eval(call, dict(known)), todo_patch.ToDo | todo_patch.ToMe)
 
 
 def test_the_container_has_all_that_the_page_needs(tmp_path: Path) -> None:

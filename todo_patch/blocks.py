@@ -84,7 +84,7 @@ def self_attention(denoiser: torch.nn.Module) -> tuple[SelfAttention, ...]:
     if isinstance(denoiser, TRANSFORMERS):
         transformers, patch_size = [("", denoiser, 0)], denoiser.config.patch_size
     else:
-        transformers, patch_size = _transformers(denoiser), 1
+        transformers, patch_size = list(_transformers(denoiser)), 1
     found = [
         (f"{path}transformer_blocks.{i}.{name}", block, getattr(block, name), depth)
         for path, transformer, depth in transformers

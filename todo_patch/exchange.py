@@ -18,7 +18,7 @@ def watch(pipe: Any, denoiser: torch.nn.Module) -> None:
     if not callable(pipe):
         return
     vars(pipe)["_todo_denoiser"] = denoiser
-    pipe.__class__ = _watching(type(pipe))
+    pipe.__class__ = _watching(pipe.__class__)
 
 
 def watched(pipe: Any) -> torch.nn.Module | None:
@@ -33,7 +33,7 @@ def unwatch(pipe: Any) -> None:
 
 
 @functools.cache
-def _watching(pipeline: type) -> type:
+def _watching(pipeline: type[Any]) -> type[Any]:
     @functools.wraps(pipeline.__call__)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if "_todo_patch" not in vars(find_denoiser(self)):

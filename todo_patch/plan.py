@@ -47,6 +47,7 @@ class BlockPlan:
 
     @property
     def patched(self) -> bool:
+        """Whether it works with fewer tokens."""
         return self.query_tokens < self.tokens or self.kv_tokens < self.tokens
 
 
@@ -185,7 +186,7 @@ def denoiser_flops(denoiser: torch.nn.Module, height: int, width: int) -> int:
     if config.get("encoder_hid_dim") is None and "encoder_hid_dim_type" in config:
         config["encoder_hid_dim_type"] = None  # where an IP-Adapter has left its mark
     try:
-        return _count_flops(type(denoiser), json.dumps(config, sort_keys=True), height, width)
+        return _count_flops(denoiser.__class__, json.dumps(config, sort_keys=True), height, width)
     except Exception as error:  # whatever a model raises that is given too little
         raise ValueError(
             f"The FLOPs of this {type(denoiser).__name__} cannot be counted: it needs inputs that `plan` "
@@ -194,7 +195,7 @@ def denoiser_flops(denoiser: torch.nn.Module, height: int, width: int) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _count_flops(denoiser_class: type, config_json: str, height: int, width: int) -> int:
+def _count_flops(denoiser_class: type[Any], config_json: str, height: int, width: int) -> int:
     config = json.loads(config_json)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         denoiser_class.from_config(config)(**_inputs(denoiser_class, config, height, width))

@@ -46,6 +46,9 @@ def patched_pair(method, compiled, backend) -> tuple[torch.nn.Module, torch.nn.M
 two_ways = pytest.mark.parametrize("compiled", [compile_around, compile_blocks])
 
 
+@pytest.mark.compatibility(
+    "`torch.compile`", methods=[ToDo(), ToDo(grid="rotating"), ToDo(pooling="average")]
+)
 @pytest.mark.parametrize("compiled", [compile_in_place, compile_blocks])
 def test_patching_exchanging_and_removing_reach_compiled_code(compiled) -> None:
     model, eager = compiled(small_unet(), "eager"), small_unet()
@@ -78,6 +81,7 @@ def test_tome_and_todo_may_be_exchanged_on_compiled_blocks() -> None:
             torch.testing.assert_close(predict(model), predict(eager))
 
 
+@pytest.mark.compatibility("`torch.compile`")
 @pytest.mark.parametrize("method", [ToDo(), ToDo(merge="all"), ToMe(), ToMe(merge="keys-values")], ids=str)
 def test_patching_and_removing_twelve_times_compiles_no_more_than_once(method) -> None:
     """Nor does compiled code of the one keep running for the other."""
@@ -97,6 +101,7 @@ def test_patching_and_removing_twelve_times_compiles_no_more_than_once(method) -
     assert len(set(graphs[1:])) == 1  # what there is to compile has been by the second time
 
 
+@pytest.mark.compatibility("`torch.compile` with `fullgraph=True`", methods=[ToDo(grid="rotating")])
 @two_ways
 @pytest.mark.parametrize("merge", ["keys-values", "all"])
 def test_twelve_steps_of_the_rotating_grid_compile_as_often_as_one(compiled, merge) -> None:
@@ -125,6 +130,7 @@ def test_until_adds_one_graph_and_no_more(compiled, merge) -> None:
     assert graphs == {{compile_around: 2, compile_in_place: 2, compile_blocks: 3}[compiled]}
 
 
+@pytest.mark.compatibility("`torch.compile` with `fullgraph=True`", methods=[ToDo()])
 @two_ways
 @pytest.mark.parametrize("patch_first", [True, False])
 def test_a_patch_on_one_model_does_not_reach_another_of_the_same_shape(compiled, patch_first) -> None:
@@ -146,6 +152,9 @@ def test_image_sizes_may_change_on_a_model_with_compiled_blocks() -> None:
         torch.testing.assert_close(predict(model, *latent), predict(eager, *latent))
 
 
+@pytest.mark.compatibility(
+    "`torch.compile` with `fullgraph=True`", methods=[ToDo(grid="rotating"), ToDo(pooling="average")]
+)
 def test_many_image_sizes_need_no_graph_more_than_without_a_patch() -> None:
     graphs = []
     rotating = ToDo(grid="rotating")
@@ -172,6 +181,7 @@ def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
         torch.testing.assert_close(generate(pipe, steps), image, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.compatibility("`torch.compile` in training, with gradient checkpointing")
 @pytest.mark.parametrize(
     ("compiled", "method"),
     [
@@ -193,6 +203,9 @@ def test_compiled_training_with_checkpointing_gives_the_gradients_of_eager(compi
         torch.testing.assert_close(weight.grad, expected.grad)
 
 
+@pytest.mark.compatibility(
+    "`torch.compile` with `fullgraph=True`", result="refused: tomesd breaks the graph", methods=[ToMe()]
+)
 @two_ways
 @pytest.mark.parametrize("merge", ["keys-values", "all"])
 def test_tome_says_so_where_a_graph_of_the_whole_model_is_asked_for(compiled, merge) -> None:

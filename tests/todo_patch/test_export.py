@@ -42,6 +42,7 @@ def model_and_inputs() -> tuple[Plain, tuple]:
     return Plain(unet), (inputs["sample"], inputs["timestep"], inputs["encoder_hidden_states"])
 
 
+@pytest.mark.compatibility("`torch.jit.trace`, `torch.export`")
 @pytest.mark.parametrize("freeze", [trace, export])
 @pytest.mark.parametrize("method", [ToDo(), ToDo(pooling="average"), ToDo(merge="all")], ids=str)
 def test_what_is_the_same_in_every_call_can_be_traced(model_and_inputs, freeze, method) -> None:
@@ -50,6 +51,9 @@ def test_what_is_the_same_in_every_call_can_be_traced(model_and_inputs, freeze, 
         torch.testing.assert_close(freeze(model, inputs)(*inputs), model(*inputs))
 
 
+@pytest.mark.compatibility(
+    "`torch.jit.trace`, `torch.export`", result="refused: it is not the same in every call"
+)
 @pytest.mark.parametrize("freeze", [trace, export])
 @pytest.mark.parametrize("method", [ToDo(grid="rotating"), ToDo(until=0.5), ToMe(), Forecast()], ids=str)
 def test_what_changes_from_call_to_call_is_refused(model_and_inputs, freeze, method) -> None:

@@ -107,6 +107,7 @@ def test_outputs_are_the_line_through_the_last_two_that_were_computed(pipe, atte
     assert not torch.allclose(picture, generate(pipe, 12), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.compatibility("runs that are stopped", methods=[Forecast()])
 @pytest.mark.parametrize("attention", [ToDo(grid="rotating"), ToMe()], ids=str)
 def test_a_run_after_others_gives_what_it_gives_alone(pipe, attention) -> None:
     fresh = {}
@@ -145,6 +146,7 @@ def test_the_rotating_grid_goes_on_with_the_calls_that_are_made(pipe) -> None:
     assert offsets == [(0, width + 1, 1, width)[step % 4] for step in range(14)]
 
 
+@pytest.mark.compatibility("modular pipelines", methods=[Forecast()])
 def test_each_guidance_branch_has_forecasts_of_its_own(pipe) -> None:
     """A modular pipeline calls the UNet once for each branch of its guider."""
     modular = StableDiffusionXLAutoBlocks().init_pipeline()
@@ -175,6 +177,7 @@ def test_guidance_that_ends_on_the_way_computes_what_cannot_be_forecast_and_says
         assert computed_calls(pipe, steps=20, guidance_scale=5.0, **options) == 15
 
 
+@pytest.mark.compatibility("samplers: Heun, Euler ancestral, LCM", methods=[Forecast()])
 @pytest.mark.parametrize("scheduler", [HeunDiscreteScheduler, EulerAncestralDiscreteScheduler, LCMScheduler])
 def test_samplers_that_call_twice_or_add_noise_make_the_calls_asked_for(pipe, scheduler) -> None:
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
@@ -217,6 +220,7 @@ def test_a_run_too_short_for_a_forecast_says_so(pipe) -> None:
         assert torch.equal(generate(pipe, 3), baseline)
 
 
+@pytest.mark.compatibility("your own denoising loop, with `begin_run`", methods=[Forecast()])
 def test_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
     baseline = predict(unet)
     apply_patch(unet, Forecast())
@@ -228,6 +232,7 @@ def test_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
             torch.testing.assert_close(predict(unet), baseline)
 
 
+@pytest.mark.compatibility("`torch.compile` with `fullgraph=True`", methods=[Forecast()])
 @pytest.mark.parametrize("compiled", ["around", "in place", "blocks"])
 def test_compiled_models_forecast_with_one_graph_more(compiled) -> None:
     torch._dynamo.reset()
@@ -289,6 +294,7 @@ class Counting(ModelHook):
         return args, kwargs
 
 
+@pytest.mark.compatibility("hooks of accelerate and diffusers on the model", methods=[Forecast()])
 @pytest.mark.parametrize("theirs_first", [True, False])
 @pytest.mark.parametrize("theirs", ["diffusers", "accelerate"])
 def test_hooks_of_others_stay_on_whoever_came_first(pipe, theirs, theirs_first) -> None:
@@ -325,6 +331,11 @@ class AccelerateCounting(accelerate.hooks.ModelHook):
         return args, kwargs
 
 
+@pytest.mark.compatibility(
+    "`copy.deepcopy`",
+    result="refused: diffusers' hooks in the copy would call the original",
+    methods=[Forecast()],
+)
 def test_copying_is_refused(pipe) -> None:
     apply_patch(pipe, Forecast())
     with pytest.raises(RuntimeError, match="cannot be copied"):

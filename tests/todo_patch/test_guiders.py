@@ -25,6 +25,7 @@ def undo(unet: torch.nn.Module) -> None:
     HookRegistry.check_if_exists_or_initialize(unet).remove_hook("layer_skip_hook", recurse=True)
 
 
+@pytest.mark.compatibility("PerturbedAttentionGuidance, the guider")
 def test_perturbed_attention_guidance_gives_each_query_its_own_value(unet, method) -> None:
     attn = unet.get_submodule(BLOCKS)[0].attn1
     seen = []
@@ -40,6 +41,7 @@ def test_perturbed_attention_guidance_gives_each_query_its_own_value(unet, metho
         assert not torch.equal(perturbed, usual)
 
 
+@pytest.mark.compatibility("SkipLayerGuidance, the guider")
 def test_skip_layer_guidance_finds_patched_blocks(unet, method) -> None:
     with patched(unet, method):
         usual = predict(unet)
@@ -48,6 +50,7 @@ def test_skip_layer_guidance_finds_patched_blocks(unet, method) -> None:
         undo(unet)
 
 
+@pytest.mark.compatibility("`compile_repeated_blocks()`")
 def test_all_repeated_blocks_of_a_patched_unet_are_compiled(unet, method) -> None:
     with patched(unet, method):
         unet.compile_repeated_blocks(backend="eager")
@@ -55,6 +58,7 @@ def test_all_repeated_blocks_of_a_patched_unet_are_compiled(unet, method) -> Non
         assert all(block._compiled_call_impl is not None for block in blocks)
 
 
+@pytest.mark.compatibility("self-attention guidance (SAG)")
 @pytest.mark.parametrize("merge", ["keys-values", "all"])
 @pytest.mark.parametrize("method", [ToDo(factor=(2, 2, 2, 2)), ToMe(levels=4)], ids=str)
 def test_self_attention_guidance_reads_its_map_on_a_patched_middle_block(method, merge) -> None:

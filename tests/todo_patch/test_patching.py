@@ -77,6 +77,7 @@ def test_processors_and_weights_are_untouched_while_patched(unet) -> None:
         assert all(unet.get_parameter(name) is weight for name, weight in weights.items())
 
 
+@pytest.mark.compatibility("`copy.deepcopy`")
 def test_a_copy_of_a_patched_unet_is_patched_by_itself(unet, method) -> None:
     baseline = predict(unet)
     apply_patch(unet, method)
@@ -136,6 +137,9 @@ KEYS_AND_VALUES = [ToDo(), ToMe(merge="keys-values")]
 ALL_TOKENS = [ToDo(merge="all"), ToMe()]
 
 
+@pytest.mark.compatibility(
+    "`fuse_qkv_projections()`", result="refused: keys come from other tokens than queries", methods=[ToDo()]
+)
 @pytest.mark.parametrize("fuse_first", [True, False])
 @pytest.mark.parametrize("method", KEYS_AND_VALUES, ids=str)
 def test_fused_projections_are_refused_and_the_advice_heals(unet, method, fuse_first) -> None:
@@ -157,6 +161,7 @@ def test_fused_projections_are_refused_and_the_advice_heals(unet, method, fuse_f
     torch.testing.assert_close(predict(unet), predict(other))
 
 
+@pytest.mark.compatibility("`fuse_qkv_projections()`", methods=[ToMe()])
 @pytest.mark.parametrize("method", ALL_TOKENS, ids=str)
 def test_merging_all_tokens_works_with_fused_projections(unet, method) -> None:
     apply_patch(unet, method)
@@ -176,6 +181,11 @@ class Storing(AttnProcessor2_0):
         return super().__call__(attn, hidden_states, encoder_hidden_states)
 
 
+@pytest.mark.compatibility(
+    "processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)",
+    result="refused: they would take the image for a prompt",
+    methods=[ToDo()],
+)
 @pytest.mark.parametrize("patch_first", [True, False])
 @pytest.mark.parametrize("method", KEYS_AND_VALUES, ids=str)
 def test_a_processor_that_takes_any_keys_for_a_prompt_is_refused(unet, method, patch_first) -> None:
@@ -195,6 +205,7 @@ def test_such_a_processor_sees_no_prompt_if_all_tokens_are_merged(unet, method) 
     assert attn.processor.is_cross is False
 
 
+@pytest.mark.compatibility("perturbed attention guidance (PAG), the pipelines", methods=[ToDo(), ToMe()])
 @pytest.mark.parametrize("layer", ["mid", "down_blocks.1"], ids=["beside", "on"])
 def test_perturbed_attention_guidance_works_on_and_beside_patched_blocks(layer) -> None:
     pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=[layer])
@@ -232,6 +243,9 @@ def test_a_refused_block_inside_a_block_gives_back_the_outer_method(unet) -> Non
         assert torch.equal(predict(unet), outer)
 
 
+@pytest.mark.compatibility(
+    "two threads in one UNet", result="refused: give each a copy", methods=[ToDo(grid="rotating")]
+)
 def test_two_threads_in_one_patched_unet_are_refused_and_the_first_one_is_right(unet) -> None:
     apply_patch(unet, ToDo(grid="rotating"))
     begin_run(unet, steps=2)

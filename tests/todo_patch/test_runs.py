@@ -62,6 +62,7 @@ def interrupt(pipe, step, timestep, tensors) -> dict:
     return tensors
 
 
+@pytest.mark.compatibility("runs that are stopped")
 @pytest.mark.parametrize("method", STATEFUL, ids=str)
 @pytest.mark.parametrize("end", [stop, interrupt])
 def test_a_run_that_ends_early_does_not_touch_the_next(pipe, method, end) -> None:
@@ -71,6 +72,7 @@ def test_a_run_that_ends_early_does_not_touch_the_next(pipe, method, end) -> Non
     assert torch.equal(generate(pipe), fresh(method))
 
 
+@pytest.mark.compatibility("samplers: DDIM, Heun, DPM++ 2M, UniPC, PNDM, LCM")
 @pytest.mark.parametrize(
     "scheduler",
     [
@@ -124,6 +126,7 @@ def test_until_on_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
         predict(unet)
 
 
+@pytest.mark.compatibility("your own denoising loop, with `begin_run`")
 @pytest.mark.parametrize("method", [ToDo(until=0.5, grid="rotating"), ToMe()], ids=str)
 @pytest.mark.parametrize("bare", [True, False])
 def test_begin_run_works_for_a_custom_loop(pipe, method, bare) -> None:
@@ -172,6 +175,7 @@ def test_a_copy_of_a_patched_pipeline_sees_its_own_runs(pipe, method) -> None:
 PARTS = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "scheduler")
 
 
+@pytest.mark.compatibility("modular pipelines")
 @pytest.mark.parametrize("method", [ROTATING, ToDo(factor=3, grid="rotating", until=0.5)], ids=str)
 def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(pipe, method) -> None:
     """A modular pipeline calls the UNet once for each branch of its guider."""
@@ -189,6 +193,7 @@ def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(pipe, 
         torch.testing.assert_close(apart, together, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.compatibility("two pipelines that share a UNet")
 @pytest.mark.parametrize("method", STATEFUL, ids=str)
 @pytest.mark.parametrize("own_scheduler", [True, False])
 def test_two_pipelines_may_share_a_patched_unet(pipe, method, own_scheduler) -> None:

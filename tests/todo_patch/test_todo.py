@@ -106,6 +106,7 @@ def test_each_image_of_a_batch_is_as_if_alone(unet) -> None:
             torch.testing.assert_close(together[image], unet(**alone)[0])
 
 
+@pytest.mark.compatibility("another attention processor", methods=[ToDo()])
 @pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=["plain", "sliced"])
 @pytest.mark.parametrize("method", [ToDo(factor=(2, 2)), ToDo(factor=(2, 2), merge="all")], ids=str)
 def test_an_installed_attention_processor_stays_and_does_the_attention(processor, method) -> None:
@@ -129,6 +130,7 @@ def add_ip_adapter(unet) -> None:
         attn.set_processor(IPAdapterAttnProcessor2_0(attn.query_dim, width, num_tokens=(4,)))
 
 
+@pytest.mark.compatibility("IP-Adapter", methods=[ToDo()])
 def test_todo_works_beside_an_ip_adapter() -> None:
     unet, reference = sdxl_unet(), sdxl_unet()
     inputs = unet_inputs(unet, 12, 16)
@@ -141,6 +143,7 @@ def test_todo_works_beside_an_ip_adapter() -> None:
         torch.testing.assert_close(unet(**inputs)[0], reference(**inputs)[0])
 
 
+@pytest.mark.compatibility("`attention_mask` over the image", methods=[ToDo()])
 @pytest.mark.parametrize("merge", ["keys-values", "all"])
 def test_an_attention_mask_is_sampled_along(merge) -> None:
     unet = sd15_unet(
@@ -160,6 +163,9 @@ def test_an_attention_mask_is_sampled_along(merge) -> None:
         assert not torch.allclose(unet(**inputs, attention_mask=keep)[0], unmasked)
 
 
+@pytest.mark.compatibility(
+    "`attention_mask` over the image", result="refused: it can be neither averaged nor merged"
+)
 @pytest.mark.parametrize("method", [ToDo(pooling="average"), ToMe(), ToMe(merge="keys-values")], ids=str)
 def test_an_attention_mask_is_neither_averaged_nor_merged_but_refused(method) -> None:
     unet = sd15_unet()
@@ -168,6 +174,7 @@ def test_an_attention_mask_is_neither_averaged_nor_merged_but_refused(method) ->
         unet(**unet_inputs(unet, 8, 8), attention_mask=torch.ones(2, 64))
 
 
+@pytest.mark.compatibility("training", methods=[ToDo(grid="rotating")])
 def test_a_patched_unet_can_be_trained_after_inference(unet) -> None:
     apply_patch(unet, ToDo(grid="rotating"))
     with torch.inference_mode():
@@ -177,6 +184,7 @@ def test_a_patched_unet_can_be_trained_after_inference(unet) -> None:
     assert all(block.attn.to_k.weight.grad.abs().sum() > 0 for block in self_attention(unet))
 
 
+@pytest.mark.compatibility("another image size in each call", methods=[ToDo()])
 def test_image_sizes_may_change_from_call_to_call(unet) -> None:
     apply_patch(unet, ToDo(factor=(2, 2)))
     first = predict(unet, 12, 16)

@@ -66,6 +66,7 @@ def test_tome_on_keys_and_values_is_the_written_out_attention(make, todo, latent
     assert not torch.allclose(output, predict(make(), *latent, batch=batch), rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.compatibility("sizes that the factor does not divide")
 @pytest.mark.parametrize("latent", [(9, 9), (4, 64), (13, 40), (17, 17)], ids=str)
 @pytest.mark.parametrize(
     "method", [ToMe(levels=1), ToMe(levels=2, ratio=0.5), ToMe(levels=2, merge="keys-values")], ids=str
@@ -116,6 +117,10 @@ def test_odd_batches_ignore_the_seed_and_the_plan_says_so(unet) -> None:
     assert "odd batch" in plan(sdxl_unet(), ToMe(), 96, 128).notes[0]
 
 
+@pytest.mark.compatibility("GLIGEN's gated blocks", methods=[ToDo()])
+@pytest.mark.compatibility(
+    "GLIGEN's gated blocks", result="refused: tomesd has not these blocks", methods=[ToMe()]
+)
 def test_blocks_that_tomesd_would_run_wrongly_are_refused() -> None:
     unet = sdxl_unet(attention_type="gated")
     with pytest.raises(ValueError, match=r"cannot run this kind.* use merge='keys-values' or ToDo"):

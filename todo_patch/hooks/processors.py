@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import textwrap
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ _STORING = {"CrossAttnStoreProcessor"}
 
 
 def require_usable(block: SelfAttention) -> None:
-    processor = type(block.attn.processor)
+    processor = block.attn.processor.__class__
     if processor.__name__.startswith("Fused"):
         raise ValueError(
             f"{block.name} has fused query, key and value projections, and merge='keys-values' needs keys "
@@ -39,7 +40,7 @@ def require_usable(block: SelfAttention) -> None:
 
 
 @functools.cache
-def _tells_prompts_by_keys(processor: type) -> bool:
+def _tells_prompts_by_keys(processor: type[Any]) -> bool:
     """Whether a processor keeps "there are `encoder_hidden_states`" as its sign of cross-attention, as those
     of Attend-and-Excite, Prompt-to-Prompt and Text2Video-Zero do. Only to branch on it is what all do."""
     call = processor.forward if issubclass(processor, torch.nn.Module) else processor.__call__

@@ -42,14 +42,14 @@ class InTurn:
                 "another when a block is recomputed. Use one method, or disable gradient checkpointing."
             )
         turn = next((m for m in self._methods if self._run.within(m.until)), self._methods[-1])
-        if turn != self._on:
-            self._exchange(turn)
-        self._part.before_call(denoiser, arguments)
+        part = self._part if turn == self._on and self._part is not None else self._exchange(turn)
+        part.before_call(denoiser, arguments)
 
-    def _exchange(self, turn: ToDo | ToMe) -> None:
+    def _exchange(self, turn: ToDo | ToMe) -> ToDoPatch | ToMePatch:
         self.remove()
-        self._part = self._put_on(turn)
+        self._part = part = self._put_on(turn)
         self._on = turn
+        return part
 
     def remove(self) -> None:
         part, self._part, self._on = self._part, None, None
