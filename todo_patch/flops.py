@@ -1,9 +1,8 @@
 """FLOPs of one call of a denoiser: a formula that follows one latent through the model's layers.
 
-A layer with `w` weights that sees `n` tokens (or pixels) takes 2wn FLOPs, and attention of n queries over m
-keys takes 4nm times its width for its two products. Other work is not counted, as in torch's `FlopCounterMode`,
-with which this agrees exactly. Shapes are read from the model; weights are neither run nor read. What LoRA or
-IP-Adapter have added is left out.
+A layer of w weights that puts out n tokens (or pixels) takes 2wn FLOPs. Attention of width d, of n queries over m
+keys, takes 4nmd for its two products. Nothing else counts. The sum is the one of torch's `FlopCounterMode`.
+Shapes are read from the model, weights are not. What LoRA or IP-Adapter have added is left out.
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ class NoFormula(Exception):
 
 
 def denoiser_flops(denoiser: torch.nn.Module, height: int, width: int) -> int:
-    """FLOPs of one call of a denoiser of this configuration on one latent (one frame of a video). A product
-    of n x m and m x k counts 2nmk. A model for which there is no formula here is counted, which takes seconds.
+    """FLOPs of one call of a denoiser of this configuration on one latent (one frame of a video): by formula,
+    or counted, which takes seconds, if there is no formula for the model.
 
     Raises:
         ValueError: a denoiser of this configuration needs inputs that are not known.
@@ -76,7 +75,7 @@ def formula_flops(denoiser: torch.nn.Module, height: int, width: int) -> int:
         return _sd3(denoiser, height, width)
     if type(denoiser) in (PixArtTransformer2DModel, DiTTransformer2DModel, LatteTransformer3DModel):
         return _transformer(denoiser, height, width)
-    raise NoFormula(type(denoiser).__name__)
+    raise NoFormula(f"There is no formula for a {type(denoiser).__name__}.")
 
 
 def attention_flops(attn: Attention, queries: int, keys: int) -> int:
@@ -102,10 +101,12 @@ def _unet(unet: UNet2DConditionModel, height: int, width: int) -> int:
     _require(config.class_embed_type is None, "a class embedding")
     _require(config.addition_embed_type in (None, "text_time"), "an added embedding")
     _require(isinstance(config.cross_attention_dim, int), "prompts of several widths")
-    for conv in (unet.conv_in, unet.conv_out):
-        _require(conv.kernel_size[0] % 2 == 1, "a convolution that changes the grid")
+    odd = config.conv_in_kernel % 2 == 1 == config.conv_out_kernel % 2
+    _require(odd, "a convolution that changes the grid")
 
-    flops = _layers(1, unet.time_embedding.linear_1, unet.time_embedding.linear_2, unet.add_embedding)
+    flops = _layers(1, unet.time_embedding.linear_1, unet.time_embedding.linear_2)
+    if config.addition_embed_type is not None:
+        flops += _layers(1, unet.add_embedding)
     if config.encoder_hid_dim is not None:
         _require(config.encoder_hid_dim_type == "text_proj", "an image as prompt")
         flops += _layers(PROMPT_TOKENS, unet.encoder_hid_proj)
@@ -115,8 +116,8 @@ def _unet(unet: UNet2DConditionModel, height: int, width: int) -> int:
     for block in unet.down_blocks:
         flops += _unet_block(block, math.prod(grids[-1]))
         for sampler in block.downsamplers or ():
-            _require(isinstance(sampler, Downsample2D) and sampler.use_conv, "a downsampler")
-            _require(sampler.padding == 1, "a downsampler that rounds down")
+            _require_kind(sampler, Downsample2D)
+            _require(sampler.use_conv and sampler.padding == 1, "a downsampler that rounds down")
             grids.append(((grids[-1][0] + 1) // 2, (grids[-1][1] + 1) // 2))
             flops += _layers(math.prod(grids[-1]), sampler.conv)
     if unet.mid_block is not None:
@@ -124,7 +125,7 @@ def _unet(unet: UNet2DConditionModel, height: int, width: int) -> int:
     for block in unet.up_blocks:
         flops += _unet_block(block, math.prod(grids[-1]))
         for sampler in block.upsamplers or ():
-            _require(isinstance(sampler, Upsample2D) and not sampler.use_conv_transpose, "an upsampler")
+            _require_kind(sampler, Upsample2D)
             _require(len(grids) > 1, "an upsampler without a downsampler")
             grids.pop()
             flops += _layers(math.prod(grids[-1]), sampler)
@@ -133,23 +134,24 @@ def _unet(unet: UNet2DConditionModel, height: int, width: int) -> int:
 
 
 def _unet_block(block: torch.nn.Module, pixels: int) -> int:
-    _require(isinstance(block, UNET_BLOCKS), block)
+    _require_kind(block, *UNET_BLOCKS)
     flops = 0
     for resnet in block.resnets:
-        _require(isinstance(resnet, ResnetBlock2D), resnet)
+        _require_kind(resnet, ResnetBlock2D)
         _require(resnet.upsample is None and resnet.downsample is None, "a resnet that changes the grid")
         flops += _layers(pixels, resnet.conv1, resnet.conv2, resnet.conv_shortcut)
         flops += _layers(1, resnet.time_emb_proj)
     for transformer in getattr(block, "attentions", ()):
-        _require(isinstance(transformer, Transformer2DModel) and transformer.is_input_continuous, transformer)
+        _require_kind(transformer, Transformer2DModel)
         flops += _layers(pixels, transformer.proj_in, transformer.proj_out)
         flops += sum(_block(inner, pixels, PROMPT_TOKENS) for inner in transformer.transformer_blocks)
     return flops
 
 
 def _block(block: torch.nn.Module, tokens: int, prompt: int) -> int:
-    _require(isinstance(block, BasicTransformerBlock), block)
+    _require_kind(block, BasicTransformerBlock)
     _require(block.norm_type in ("layer_norm", "ada_norm_zero", "ada_norm_single"), block.norm_type)
+    _require_kind(block.attn1, Attention)
     flops = attention_flops(block.attn1, tokens, prompt if block.only_cross_attention else tokens)
     if block.attn2 is not None:
         flops += attention_flops(block.attn2, tokens, prompt)
@@ -181,7 +183,7 @@ def _sd3(transformer: SD3Transformer2DModel, height: int, width: int) -> int:
     flops += _layers(prompt, transformer.context_embedder)
     flops += _layers(tokens, transformer.pos_embed.proj, transformer.proj_out)
     for block in transformer.transformer_blocks:
-        _require(isinstance(block, JointTransformerBlock), block)
+        _require_kind(block, JointTransformerBlock)
         flops += _layers(1, block.norm1, block.norm1_context)
         flops += attention_flops(block.attn, tokens, tokens)
         if block.attn2 is not None:
@@ -199,7 +201,7 @@ def _patches(transformer: Any, height: int, width: int) -> int:
 
 
 def _layers(tokens: int, *modules: torch.nn.Module | None) -> int:
-    """FLOPs of all linear layers and convolutions in these modules, each of which puts out `tokens` tokens."""
+    """FLOPs of the linear layers and convolutions in these modules, if each puts out `tokens` tokens."""
     return 2 * tokens * sum(_weights(module) for module in modules if module is not None)
 
 
@@ -210,12 +212,16 @@ def _weights(module: torch.nn.Module) -> int:
         return module.in_channels * module.out_channels * math.prod(module.kernel_size) // module.groups
     if hasattr(module, "base_layer"):  # under LoRA
         return _weights(module.base_layer)
-    known = isinstance(module, torch.nn.Embedding | torch.nn.LayerNorm)
-    _require(known or not any(True for _ in module.parameters(recurse=False)), module)
-    _require(known or not any(True for _ in module.buffers(recurse=False)), module)
+    own_tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    if own_tensors:
+        _require_kind(module, torch.nn.Embedding, torch.nn.LayerNorm)  # no products
     return sum(_weights(child) for child in module.children())
 
 
-def _require(known: bool, part: object) -> None:
+def _require(known: bool, part: str) -> None:
     if not known:
         raise NoFormula(f"There is no formula for {part}.")
+
+
+def _require_kind(module: torch.nn.Module, *kinds: type) -> None:
+    _require(isinstance(module, kinds), f"a {type(module).__name__} here")
