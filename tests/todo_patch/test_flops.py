@@ -18,7 +18,6 @@ from todo_patch import ToDo, ToMe, apply_patch
 from todo_patch.counting import counted_flops
 from todo_patch.flops import NoFormula, denoiser_flops, formula_flops
 
-LEVELS = 4  # of sd15_unet
 CLASSES = {"num_class_embeds": 10}
 TIME_AND_TEXT = {
     "addition_embed_type": "text_time",
@@ -79,9 +78,15 @@ UNETS = {
 } | {name: partial(sd15_unet, **config) for name, config in (KINDS_OF_BLOCKS | EMBEDDINGS).items()}
 
 
-@pytest.mark.parametrize("size", [(16, 16), (8, 24), (13, 10), (1, 3)], ids=str)
 @pytest.mark.parametrize("make", UNETS.values(), ids=UNETS)
-def test_the_formula_is_the_count(make, size) -> None:
+def test_the_formula_is_the_count(make) -> None:
+    unet = make()
+    assert formula_flops(unet, 13, 10) == counted_flops(unet, 13, 10)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 24), (9, 16), (1, 3)], ids=str)
+@pytest.mark.parametrize("make", [sdxl_unet, sd15_unet])
+def test_the_formula_is_the_count_at_any_size(make, size) -> None:
     unet = make()
     assert formula_flops(unet, *size) == counted_flops(unet, *size)
 
@@ -102,7 +107,7 @@ TRANSFORMERS = {
 }
 
 
-@pytest.mark.parametrize("size", [(16, 16), (9, 9), (12, 12)], ids=str)
+@pytest.mark.parametrize("size", [(16, 16), (9, 9)], ids=str)
 @pytest.mark.parametrize("make", TRANSFORMERS.values(), ids=TRANSFORMERS)
 def test_the_formula_is_the_count_for_transformers(make, size) -> None:
     transformer = make()
@@ -143,7 +148,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     return config
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(config=configurations(), height=st.integers(1, 17), width=st.integers(1, 17))
 def test_the_formula_is_the_count_for_any_small_unet(config, height, width) -> None:
     with torch.device("meta"):
@@ -176,8 +181,8 @@ def with_ip_adapter(unet: UNet2DConditionModel) -> None:
 
 
 CHANGES = {
-    "todo": partial(apply_patch, method=ToDo(grid="rotating")),
-    "tome": partial(apply_patch, method=ToMe()),
+    "todo": lambda unet: apply_patch(unet, ToDo(grid="rotating")),
+    "tome": lambda unet: apply_patch(unet, ToMe()),
     "lora": with_lora,
     "ip-adapter": with_ip_adapter,
     "fused projections": UNet2DConditionModel.fuse_qkv_projections,
@@ -239,7 +244,6 @@ UNKNOWN = {
         block_out_channels=(8, 8, 16, 16),
         attention_head_dim=4,
     ),
-    "two prompts": partial(sd15_unet, dual_cross_attention=True),
     "downsampling that rounds down": partial(sd15_unet, downsample_padding=0),
     "resnets that change the grid": partial(
         sd15_unet,
@@ -270,10 +274,18 @@ def test_a_model_without_a_formula_is_counted(make) -> None:
         (partial(sd15_unet, class_embed_type="projection", projection_class_embeddings_input_dim=4), (8, 8)),
         (partial(sd15_unet, addition_embed_type="text_image"), (8, 8)),
         (partial(sd15_unet, conv_in_kernel=4), (8, 8)),
+        (partial(sd15_unet, dual_cross_attention=True), (8, 8)),
         (dit, (8, 12)),
         (sd3, (8, 34)),
     ],
-    ids=["class embedding", "added embedding", "even kernel", "not square", "beyond the positions"],
+    ids=[
+        "class embedding",
+        "added embedding",
+        "even kernel",
+        "two prompts",
+        "not square",
+        "beyond the positions",
+    ],
 )
 def test_a_call_that_fails_has_no_flops(make, size) -> None:
     with pytest.raises(ValueError, match="cannot be counted"):
