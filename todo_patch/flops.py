@@ -1,7 +1,7 @@
 """FLOPs of one call of a denoiser: a formula that follows one latent through the model's layers.
 
-A layer of w weights that puts out n tokens (or pixels) takes 2wn FLOPs. Attention of n queries over m keys, all
-of width d, takes 4nmd for its two products. Nothing else counts. The sum is that of torch's `FlopCounterMode`.
+A layer of w weights that puts out n tokens (or pixels) takes 2wn FLOPs. Attention of n queries over m keys,
+all of width d, takes 4nmd for its two products. Nothing else counts: the sum is that of `FlopCounterMode`.
 Shapes are read from the model, weights are not. What LoRA or IP-Adapter have added is left out.
 """
 

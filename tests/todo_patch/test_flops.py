@@ -268,25 +268,20 @@ def test_a_model_without_a_formula_is_counted(make) -> None:
     assert denoiser_flops(denoiser, 16, 24) == counted_flops(denoiser, 16, 24)
 
 
-@pytest.mark.parametrize(
-    ("make", "size"),
-    [
-        (partial(sd15_unet, class_embed_type="projection", projection_class_embeddings_input_dim=4), (8, 8)),
-        (partial(sd15_unet, addition_embed_type="text_image"), (8, 8)),
-        (partial(sd15_unet, conv_in_kernel=4), (8, 8)),
-        (partial(sd15_unet, dual_cross_attention=True), (8, 8)),
-        (dit, (8, 12)),
-        (sd3, (8, 34)),
-    ],
-    ids=[
-        "class embedding",
-        "added embedding",
-        "even kernel",
-        "two prompts",
-        "not square",
-        "beyond the positions",
-    ],
-)
+FAILING = {
+    "class embedding": (
+        partial(sd15_unet, class_embed_type="projection", projection_class_embeddings_input_dim=4),
+        (8, 8),
+    ),
+    "added embedding": (partial(sd15_unet, addition_embed_type="text_image"), (8, 8)),
+    "kernel of even size": (partial(sd15_unet, conv_in_kernel=4), (8, 8)),
+    "two prompts": (partial(sd15_unet, dual_cross_attention=True), (8, 8)),
+    "not square": (dit, (8, 12)),
+    "larger than its positions": (sd3, (8, 34)),
+}
+
+
+@pytest.mark.parametrize(("make", "size"), FAILING.values(), ids=FAILING)
 def test_a_call_that_fails_has_no_flops(make, size) -> None:
     with pytest.raises(ValueError, match="cannot be counted"):
         denoiser_flops(make(), *size)
