@@ -126,10 +126,8 @@ def _unet(unet: UNet2DConditionModel, height: int, width: int) -> int:
         flops += _unet_block(block, math.prod(grids[-1]))
         for sampler in block.upsamplers or ():
             _require_kind(sampler, Upsample2D)
-            _require(len(grids) > 1, "an upsampler without a downsampler")
             grids.pop()
             flops += _layers(math.prod(grids[-1]), sampler)
-    _require(len(grids) == 1, "a downsampler without an upsampler")
     return flops + _layers(height * width, unet.conv_out)
 
 
@@ -138,7 +136,6 @@ def _unet_block(block: torch.nn.Module, pixels: int) -> int:
     flops = 0
     for resnet in block.resnets:
         _require_kind(resnet, ResnetBlock2D)
-        _require(resnet.upsample is None and resnet.downsample is None, "a resnet that changes the grid")
         flops += _layers(pixels, resnet.conv1, resnet.conv2, resnet.conv_shortcut)
         flops += _layers(1, resnet.time_emb_proj)
     for transformer in getattr(block, "attentions", ()):
@@ -151,11 +148,16 @@ def _unet_block(block: torch.nn.Module, pixels: int) -> int:
 def _block(block: torch.nn.Module, tokens: int, prompt: int) -> int:
     _require_kind(block, BasicTransformerBlock)
     _require(block.norm_type in ("layer_norm", "ada_norm_zero", "ada_norm_single"), block.norm_type)
-    _require_kind(block.attn1, Attention)
-    flops = attention_flops(block.attn1, tokens, prompt if block.only_cross_attention else tokens)
+    flops = _layers(1, block.norm1) + _layers(tokens, block.ff)
+    flops += _attention(block.attn1, tokens, prompt if block.only_cross_attention else tokens)
     if block.attn2 is not None:
-        flops += attention_flops(block.attn2, tokens, prompt)
-    return flops + _layers(tokens, block.ff) + _layers(1, block.norm1)
+        flops += _attention(block.attn2, tokens, prompt)
+    return flops
+
+
+def _attention(attn: torch.nn.Module, queries: int, keys: int) -> int:
+    _require_kind(attn, Attention)
+    return attention_flops(attn, queries, keys)
 
 
 def _transformer(transformer: Any, height: int, width: int) -> int:
@@ -185,9 +187,9 @@ def _sd3(transformer: SD3Transformer2DModel, height: int, width: int) -> int:
     for block in transformer.transformer_blocks:
         _require_kind(block, JointTransformerBlock)
         flops += _layers(1, block.norm1, block.norm1_context)
-        flops += attention_flops(block.attn, tokens, tokens)
+        flops += _attention(block.attn, tokens, tokens)
         if block.attn2 is not None:
-            flops += attention_flops(block.attn2, tokens, tokens)
+            flops += _attention(block.attn2, tokens, tokens)
         flops += _layers(tokens, block.ff) + _layers(prompt, block.ff_context)
     return flops
 

@@ -228,12 +228,6 @@ def with_packed_layer() -> UNet2DConditionModel:
     return unet
 
 
-def with_compiled_block() -> UNet2DConditionModel:
-    unet = sd15_unet()
-    unet.mid_block.attentions[0] = torch.compile(unet.mid_block.attentions[0])
-    return unet
-
-
 UNKNOWN = {
     "video": partial(
         UNet3DConditionModel,
@@ -245,7 +239,7 @@ UNKNOWN = {
         attention_head_dim=4,
     ),
     "downsampling that rounds down": partial(sd15_unet, downsample_padding=0),
-    "resnets that change the grid": partial(
+    "resnets in place of convolutions": partial(
         sd15_unet,
         down_block_types=(*["CrossAttnDownBlock2D"] * 3, "ResnetDownsampleBlock2D"),
         up_block_types=("ResnetUpsampleBlock2D", *["CrossAttnUpBlock2D"] * 3),
@@ -256,7 +250,6 @@ UNKNOWN = {
         up_block_types=("AttnUpBlock2D", *["CrossAttnUpBlock2D"] * 3),
     ),
     "packed layer": with_packed_layer,
-    "compiled block": with_compiled_block,
 }
 
 
@@ -268,12 +261,38 @@ def test_a_model_without_a_formula_is_counted(make) -> None:
     assert denoiser_flops(denoiser, 16, 24) == counted_flops(denoiser, 16, 24)
 
 
+ATTENTION = "mid_block.attentions.0"
+PARTS = {
+    "down_blocks.0": sd15_unet,
+    "down_blocks.0.resnets.0": sd15_unet,
+    "down_blocks.0.downsamplers.0": sd15_unet,
+    "up_blocks.0.upsamplers.0": sd15_unet,
+    ATTENTION: sd15_unet,
+    f"{ATTENTION}.transformer_blocks.0": sd15_unet,
+    f"{ATTENTION}.transformer_blocks.0.attn1": sd15_unet,
+    f"{ATTENTION}.transformer_blocks.0.attn2": sd15_unet,
+    "transformer_blocks.0": sd3,
+    "transformer_blocks.0.attn": sd3,
+}
+
+
+@pytest.mark.parametrize(("name", "make"), PARTS.items(), ids=PARTS)
+def test_a_part_of_an_unknown_kind_has_no_formula(name, make) -> None:
+    denoiser = make()
+    denoiser.set_submodule(name, torch.compile(denoiser.get_submodule(name)))  # a wrapper with all attributes
+    with pytest.raises(NoFormula, match="OptimizedModule"):
+        formula_flops(denoiser, 16, 16)
+
+
 FAILING = {
     "class embedding": (
         partial(sd15_unet, class_embed_type="projection", projection_class_embeddings_input_dim=4),
         (8, 8),
     ),
     "added embedding": (partial(sd15_unet, addition_embed_type="text_image"), (8, 8)),
+    "prompts of several widths": (partial(sd15_unet, cross_attention_dim=(8, 8, 8, 8)), (8, 8)),
+    "image as prompt": (partial(sd15_unet, encoder_hid_dim=8, encoder_hid_dim_type="image_proj"), (8, 8)),
+    "norm that is told the time": (partial(latte, norm_type="ada_norm", num_embeds_ada_norm=10), (8, 8)),
     "kernel of even size": (partial(sd15_unet, conv_in_kernel=4), (8, 8)),
     "two prompts": (partial(sd15_unet, dual_cross_attention=True), (8, 8)),
     "not square": (dit, (8, 12)),
