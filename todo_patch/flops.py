@@ -46,7 +46,7 @@ UNET_BLOCKS = (
 
 
 class NoFormula(Exception):
-    """The model has a part of which this file does not know what it does."""
+    """The model, or a part of it, is of a kind that the formula does not know."""
 
 
 def denoiser_flops(denoiser: torch.nn.Module, height: int, width: int) -> int:
@@ -101,8 +101,7 @@ def _unet(unet: UNet2DConditionModel, height: int, width: int) -> int:
     _require(config.class_embed_type is None, "a class embedding")
     _require(config.addition_embed_type in (None, "text_time"), "an added embedding")
     _require(isinstance(config.cross_attention_dim, int), "prompts of several widths")
-    odd = config.conv_in_kernel % 2 == 1 == config.conv_out_kernel % 2
-    _require(odd, "a convolution that changes the grid")
+    _require(config.conv_in_kernel % 2 == config.conv_out_kernel % 2 == 1, "kernels of even size")
 
     flops = _layers(1, unet.time_embedding.linear_1, unet.time_embedding.linear_2)
     if config.addition_embed_type is not None:
