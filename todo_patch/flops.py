@@ -99,6 +99,7 @@ def _joint_tokens(attn: Attention) -> int:
 def _unet(unet: UNet2DConditionModel, height: int, width: int) -> int:
     config = unet.config
     _require(config.class_embed_type is None, "a class embedding")
+    _require(not config.class_embeddings_concat, "a class embedding beside that of the time")
     _require(config.addition_embed_type in (None, "text_time"), "an added embedding")
     _require(isinstance(config.cross_attention_dim, int), "prompts of several widths")
     _require(config.conv_in_kernel % 2 == config.conv_out_kernel % 2 == 1, "kernels of even size")

@@ -47,7 +47,6 @@ KINDS_OF_BLOCKS = {
 }
 EMBEDDINGS = {
     "classes": CLASSES,
-    "classes beside the time": CLASSES | {"class_embeddings_concat": True},
     "time and text": TIME_AND_TEXT,
     "prompt of another width": {"encoder_hid_dim": 12},
     "width of the time embedding": {"time_embedding_dim": 24},
@@ -249,6 +248,7 @@ UNKNOWN = {
         down_block_types=(*["CrossAttnDownBlock2D"] * 3, "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", *["CrossAttnUpBlock2D"] * 3),
     ),
+    "classes beside the time": partial(sd15_unet, **CLASSES, class_embeddings_concat=True),
     "packed layer": with_packed_layer,
 }
 
@@ -291,6 +291,10 @@ FAILING = {
     ),
     "added embedding": (partial(sd15_unet, addition_embed_type="text_image"), (8, 8)),
     "prompts of several widths": (partial(sd15_unet, cross_attention_dim=(8, 8, 8, 8)), (8, 8)),
+    "classes beside time and text": (
+        partial(sdxl_unet, **CLASSES, class_embeddings_concat=True),
+        (8, 8),
+    ),
     "image as prompt": (partial(sd15_unet, encoder_hid_dim=8, encoder_hid_dim_type="image_proj"), (8, 8)),
     "norm that is told the time": (partial(latte, norm_type="ada_norm", num_embeds_ada_norm=10), (8, 8)),
     "kernel of even size": (partial(sd15_unet, conv_in_kernel=4), (8, 8)),
