@@ -13,7 +13,7 @@ from diffusers import StableDiffusionXLPipeline
 
 from compare.experiment.clock import LoopClock, timed_loop
 from compare.models.load import LoadedPipeline
-from todo_patch.plan import PROMPT_TOKENS
+from todo_patch.counting import PROMPT_TOKENS
 
 TIME_IDS = 6  # numbers on size and crop that SDXL is given
 GUIDANCE = 5.0
