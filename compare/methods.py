@@ -17,7 +17,9 @@ from compare.errors import InvalidRequest, quoted
 if TYPE_CHECKING:  # `python -m compare --help` need not wait for torch
     from diffusers import DiffusionPipeline
 
-    from todo_patch import ToDo, ToMe
+    from todo_patch import Forecast, ToDo, ToMe
+
+    Setting = ToDo | ToMe | Forecast
 
 
 class Reduction(Protocol):
@@ -39,8 +41,8 @@ class Method:
         label: its name for readers.
         description: what it does, in one sentence without claims about results.
         colour: in plots, as "#rrggbb".
-        patch: from a request to the settings for `todo_patch`, which then also counts FLOPs and writes the
-            user's own script. May raise `InvalidRequest`.
+        patch: from a request to what `todo_patch.patched` is given: one setting, or several. It then also
+            counts FLOPs and writes the user's own script. May raise `InvalidRequest`.
         enable: from a pipeline and a request to a context manager that has the method on the pipeline for the
             length of a `with` block, and leaves the pipeline as it was. For packages with their own enable
             and disable; the FLOPs of such a method are not counted, unless `patch` says what they are.
@@ -55,7 +57,7 @@ class Method:
     label: str
     description: str
     colour: str
-    patch: Callable[[Reduction], ToDo | ToMe] | None = None
+    patch: Callable[[Reduction], Setting | tuple[Setting, ...]] | None = None
     enable: Callable[[DiffusionPipeline, Reduction], AbstractContextManager[object]] | None = None
     steps: Callable[[int, Mapping[str, float]], int] | None = None
     needs: tuple[str, ...] = ()
@@ -69,15 +71,27 @@ class Method:
         if self.patch is not None:
             from todo_patch import patched
 
-            return patched(pipe, self.patch(request))
+            return patched(pipe, *self.patches(request))
         return nullcontext()
 
-    def counted_patches(self, request: Reduction) -> tuple[ToDo | ToMe, ...] | None:
+    def patches(self, request: Reduction) -> tuple[Setting, ...]:
+        """The settings that `todo_patch.patched` is given; none if it is not one of its methods."""
+        patch = self.patch(request) if self.patch else ()
+        return patch if isinstance(patch, tuple) else (patch,)
+
+    def counted_patches(self, request: Reduction) -> tuple[tuple[Setting, ...], ...] | None:
         """The settings whose FLOPs are this method's, each for an equal part of the steps; None if nobody has
         counted what the method does."""
         if self.patch is not None:
-            return (self.patch(request),)
-        return None if self.enable is not None else (_unpatched(),)
+            return (self.patches(request),)
+        return None if self.enable is not None else ((_unpatched(),),)
+
+    def idle_steps(self, request: Reduction, total: int) -> tuple[int, ...]:
+        """The steps, from 0, of a run of `total` in which the denoiser is not called."""
+        from todo_patch import Forecast
+
+        forecasts = (patch for patch in self.patches(request) if isinstance(patch, Forecast))
+        return next((forecast.steps(total) for forecast in forecasts), ())
 
 
 def _unpatched() -> ToDo:
@@ -92,11 +106,17 @@ def _todo(request: Reduction, **settings: str) -> ToDo:
     return ToDo(factor=request.factor, **settings)
 
 
-def _tome(request: Reduction) -> ToMe:
+def _forecast(request: Reduction) -> Forecast:
+    from todo_patch import Forecast
+
+    return Forecast()
+
+
+def _tome(request: Reduction, merge: str = "all") -> ToMe:
     from todo_patch import ToMe
 
     try:
-        return ToMe.like(_todo(request))
+        return ToMe.like(_todo(request), merge=merge)
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
 
@@ -136,6 +156,34 @@ TODO_ROTATING = Method(
     colour="#7570b3",
     patch=partial(_todo, grid="rotating"),
 )
+FORECAST = Method(
+    id="forecast",
+    label="Forecast",
+    description="three of ten calls of the UNet are not made; a line through the last two foretells them",
+    colour="#e7298a",
+    patch=_forecast,
+)
+TODO_ROTATING_FORECAST = Method(
+    id="todo-rotating+forecast",
+    label="Rotating grid and Forecast",
+    description="ToDo on the rotating grid, and Forecast",
+    colour="#3f007d",
+    patch=lambda request: (_todo(request, grid="rotating"), _forecast(request)),
+)
+TOME_KV = Method(
+    id="tome-kv",
+    label="ToMe, keys and values",
+    description="similar tokens are merged for keys and values only; queries stay whole",
+    colour="#fdae6b",  # ToMe's and ToDo's hues; lightness tells them apart for colour-blind readers too
+    patch=partial(_tome, merge="keys-values"),
+)
+TODO_ALL = Method(
+    id="todo-all",
+    label="ToDo, all tokens",
+    description="tokens are downsampled before attention, and its output is copied to every token of a cell",
+    colour="#004529",
+    patch=partial(_todo, merge="all"),
+)
 FEWER_STEPS = Method(
     id="fewer-steps",
     label="Fewer steps",
@@ -145,7 +193,17 @@ FEWER_STEPS = Method(
     needs=(BASELINE.id, TODO.id),
     order=2,
 )
-METHODS = (BASELINE, TOME, TODO, TODO_ROTATING, FEWER_STEPS)
+METHODS = (
+    BASELINE,
+    TOME,
+    TODO,
+    TODO_ROTATING,
+    FORECAST,
+    TODO_ROTATING_FORECAST,
+    TOME_KV,
+    TODO_ALL,
+    FEWER_STEPS,
+)
 
 
 def known_methods() -> tuple[Method, ...]:

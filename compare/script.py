@@ -9,7 +9,7 @@ from pathlib import Path
 from compare.methods import method_of
 from compare.report import ModelInfo
 from compare.request import Request
-from todo_patch import ToDo, ToMe
+from todo_patch import Forecast, ToDo, ToMe
 
 
 def script_for(request: Request, method: str, model: ModelInfo, steps: int | None = None) -> str:
@@ -25,7 +25,7 @@ def script_for(request: Request, method: str, model: ModelInfo, steps: int | Non
         InvalidRequest: the method cannot be used with these settings.
     """
     chosen = method_of(method)
-    patch = chosen.patch(request) if chosen.patch else None
+    patches = chosen.patches(request)
     call = [
         "image = pipe(",
         f"    {_quoted(request.prompt)},",
@@ -39,10 +39,11 @@ def script_for(request: Request, method: str, model: ModelInfo, steps: int | Non
     ]
     if chosen.enable is not None:
         call = [f"# Here {chosen.label} has to be enabled, as its package says.", *call]
-    elif patch is not None:
-        call = [f"with patched(pipe, {_written(patch)}):", *(f"    {line}" for line in call)]
+    elif patches:
+        given = ", ".join(map(_written, patches))
+        call = [f"with patched(pipe, {given}):", *(f"    {line}" for line in call)]
     lines = [
-        *_imports(model, patch),
+        *_imports(model, patches),
         "",
         *_loading(model),
         *(["pipe.vae.enable_tiling()"] if request.is_tiled else []),
@@ -53,11 +54,12 @@ def script_for(request: Request, method: str, model: ModelInfo, steps: int | Non
     return "\n".join(lines) + "\n"
 
 
-def _imports(model: ModelInfo, patch: ToDo | ToMe | None) -> list[str]:
+def _imports(model: ModelInfo, patches: tuple[ToDo | ToMe | Forecast, ...]) -> list[str]:
     classes = sorted({model.pipeline} | ({"AutoencoderKL"} if model.vae else set()))
     lines = ["import torch", f"from diffusers import {', '.join(classes)}"]
-    if patch is not None:
-        lines += ["", f"from todo_patch import {type(patch).__name__}, patched"]
+    if patches:
+        names = sorted(type(patch).__name__ for patch in patches)
+        lines += ["", f"from todo_patch import {', '.join(names)}, patched"]
     return lines
 
 
@@ -101,7 +103,7 @@ def _spread(function: str, arguments: list[str]) -> list[str]:
     return [line] if len(line) <= 100 else [f"{function}(", *(f"    {a}," for a in arguments), ")"]
 
 
-def _written(patch: ToDo | ToMe) -> str:
+def _written(patch: ToDo | ToMe | Forecast) -> str:
     """The settings as Python: the first field, which is the point, and those that are not the default."""
     given = [
         f"{field.name}={getattr(patch, field.name)!r}"

@@ -19,17 +19,20 @@ from typing import Any
 import pytest
 
 from tests.helpers.documents import write, written_by
-from todo_patch import ToDo, ToMe
+from todo_patch import Forecast, ToDo, ToMe
 
 PROJECT = Path(__file__).resolve().parents[1]
 COMMAND, DOCUMENT = "python -m tests.compatibility", "compatibility.md"
 
-# With `until`, and in other ways, a method is none of these, and its tests fill no column.
+# With `until` a method is none of these, and its tests fill no column.
 COLUMNS: dict[str, Callable[[Any], bool]] = {
     "ToDo": lambda method: _is_todo(method, "nearest", "fixed"),
     "ToDo, rotating": lambda method: _is_todo(method, "nearest", "rotating"),
     "ToDo, average": lambda method: _is_todo(method, "average", "fixed"),
-    "ToMe": lambda method: isinstance(method, ToMe),
+    "ToDo, all tokens": lambda method: isinstance(method, ToDo) and method.merge == "all",
+    "ToMe": lambda method: isinstance(method, ToMe) and method.merge == "all",
+    "ToMe, keys and values": lambda method: isinstance(method, ToMe) and method.merge == "keys-values",
+    "Forecast": lambda method: isinstance(method, Forecast),
 }
 
 
@@ -89,12 +92,13 @@ def _proofs(item: pytest.Item) -> Iterator[tuple[str, str, str]]:
         (feature,) = mark.args
         methods = mark.kwargs.get("methods") or [item.callspec.params["method"]]
         for column, is_it in COLUMNS.items():
-            if any(map(is_it, methods)):
+            if any(is_it(method) for method in methods if getattr(method, "until", 1) == 1):
                 yield feature, column, mark.kwargs.get("result", "works")
 
 
 def _is_todo(method: Any, pooling: str, grid: str) -> bool:
-    return isinstance(method, ToDo) and (method.pooling, method.grid, method.until) == (pooling, grid, 1)
+    settings = (pooling, grid, "keys-values")
+    return isinstance(method, ToDo) and (method.pooling, method.grid, method.merge) == settings
 
 
 if __name__ == "__main__":

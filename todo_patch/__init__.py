@@ -15,12 +15,13 @@ arXiv 2402.13573. ToMe: "Token Merging for Fast Stable Diffusion", Bolya and Hof
 __version__ = "1.0.0"
 
 from . import supported  # noqa: F401  first: it refuses a diffusers that the others cannot import
-from .methods import NothingToPatch, ToDo, ToMe
+from .methods import Forecast, NothingToPatch, ToDo, ToMe
 from .patch import apply_patch, begin_run, patched, remove_patch
 from .plan import BlockPlan, Plan, plan
 
 __all__ = [
     "BlockPlan",
+    "Forecast",
     "NothingToPatch",
     "Plan",
     "ToDo",

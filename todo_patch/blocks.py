@@ -12,7 +12,7 @@ import torch
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 
-from .methods import NothingToPatch, ToDo, ToMe
+from .methods import Forecast, NothingToPatch, ToDo, ToMe, in_turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class SelfAttention:
         return self.block.attn1
 
 
-def find_unet(model: Any) -> torch.nn.Module:
+def find_denoiser(model: Any) -> torch.nn.Module:
     """The UNet of a pipeline, or the UNet itself, without the wrapper of `torch.compile`.
 
     Raises:
@@ -44,6 +44,11 @@ def find_unet(model: Any) -> torch.nn.Module:
     return unet
 
 
+def latent_of(arguments: dict[str, Any]) -> torch.Tensor:
+    """The latent among the arguments of a denoiser's call, [B, C, ..., height, width]."""
+    return arguments["sample"]
+
+
 def self_attention(unet: torch.nn.Module) -> tuple[SelfAttention, ...]:
     """All self-attention blocks of the UNet in the order they run. Depths are read from its structure."""
     found = [
@@ -56,10 +61,22 @@ def self_attention(unet: torch.nn.Module) -> tuple[SelfAttention, ...]:
     return tuple(SelfAttention(f"{name}.attn1", block, depth, depth - finest) for name, block, depth in found)
 
 
-def require_blocks(blocks: tuple[SelfAttention, ...], method: ToDo | ToMe) -> None:
-    """Raise TypeError if it is no method, `NothingToPatch` if the model lacks the levels that it names."""
-    if not isinstance(method, ToDo | ToMe):
-        raise TypeError(f"Expected a ToDo or a ToMe, not {method!r}.")
+def require_methods(denoiser: torch.nn.Module, methods: tuple[ToDo | ToMe | Forecast, ...]) -> None:
+    """Raise TypeError unless it is one method of attention, a `Forecast`, or both; `NothingToPatch` if the
+    model lacks the levels that they name."""
+    forecasts = [method for method in methods if isinstance(method, Forecast)]
+    others = [method for method in methods if not isinstance(method, Forecast)]
+    for method in others:
+        if not isinstance(method, ToDo | ToMe):
+            raise TypeError(f"Expected a ToDo or a ToMe, or a Forecast, not {method!r}.")
+    if not methods or len(forecasts) > 1 or len(others) > 1:
+        raise TypeError(f"Expected one ToDo or ToMe, one Forecast, or one of each, not {methods!r}.")
+    for method in others:
+        for turn in in_turn(method):
+            _require_blocks(self_attention(denoiser), turn)
+
+
+def _require_blocks(blocks: tuple[SelfAttention, ...], method: ToDo | ToMe) -> None:
     if not blocks:
         raise NothingToPatch(f"{method}: this UNet has no self-attention in Transformer2DModel blocks.")
     counts = Counter((block.level, block.depth) for block in blocks)

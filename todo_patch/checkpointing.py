@@ -34,9 +34,9 @@ class Recall:
         self._save, self._restore = save, restore
         self._handles: list[Any] = []
 
-    def before_call(self, unet: torch.nn.Module) -> None:
-        """See whether the UNet call that begins is checkpointed."""
-        checkpointed = torch.is_grad_enabled() and bool(getattr(unet, "is_gradient_checkpointing", False))
+    def before_call(self, denoiser: torch.nn.Module) -> None:
+        """See whether the call that begins is checkpointed."""
+        checkpointed = torch.is_grad_enabled() and bool(getattr(denoiser, "is_gradient_checkpointing", False))
         if checkpointed and not self._handles:
             for block in self._blocks:
                 block._todo_used = _Used(self._save, self._restore)

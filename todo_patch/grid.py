@@ -23,6 +23,11 @@ def downsample_average(tokens: torch.Tensor, grid: tuple[int, int], factor: int)
     return means.flatten(2).transpose(1, 2)
 
 
+def upsample_nearest(kept: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    """To each token what its cell has (`cell_index`), [B, M, C] -> [B, height * width, C]."""
+    return kept.index_select(1, cells)
+
+
 def token_index(
     grid: tuple[int, int], factor: int, offset: tuple[int, int], device: torch.device
 ) -> torch.Tensor:
@@ -37,6 +42,15 @@ def token_index(
         rows = torch.arange(offset[0], offset[0] + height, factor, device=device).clamp(max=height - 1)
         columns = torch.arange(offset[1], offset[1] + width, factor, device=device).clamp(max=width - 1)
         return (rows[:, None] * width + columns).flatten()
+
+
+def cell_index(grid: tuple[int, int], factor: int, device: torch.device) -> torch.Tensor:
+    """The cell that each token is in, int64 [height * width]: its place among the kept tokens."""
+    height, width = grid
+    with torch.inference_mode(False):
+        rows = torch.arange(height, device=device) // factor
+        columns = torch.arange(width, device=device) // factor
+        return (rows[:, None] * -(-width // factor) + columns).flatten()
 
 
 @functools.cache

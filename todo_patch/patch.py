@@ -1,68 +1,86 @@
-"""Putting a method on a model and taking it off."""
+"""Putting methods on a model and taking them off."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
 
-from . import todo, tome
-from .blocks import find_unet, require_blocks, self_attention
-from .methods import ToDo, ToMe, is_int
-from .run import Run
+from . import forecast, todo, tome
+from .blocks import SelfAttention, find_denoiser, require_methods, self_attention
+from .exchange import unwatch, watch, watched
+from .methods import Forecast, ToDo, ToMe, in_turn, is_int
+from .run import Run, is_freezing
+from .turns import InTurn
 
 Model = TypeVar("Model")
+Part = todo.ToDoPatch | tome.ToMePatch | InTurn | forecast.ForecastPatch
 
 
-def apply_patch(model: Any, method: ToDo | ToMe) -> None:
-    """Put a method on a pipeline, or on a UNet. It replaces the method that is on it, if any.
+def apply_patch(model: Any, *methods: ToDo | ToMe | Forecast) -> None:
+    """Put methods on a pipeline, or on its denoiser. They replace those that are on it, if any.
 
     Recommended: give the pipeline that you will call, not its UNet; its scheduler shows where a run begins.
-    A method that asks for nothing leaves the model as it is. A patched model can be copied and its weights
-    saved, but not pickled. If `plan(...).ceiling` is near 1, take fewer steps instead.
+    A method that asks for nothing leaves the model as it is. A patched model can be copied (not with a
+    `Forecast`) and its weights saved, but not pickled. If `plan(...).ceiling` is near 1, use `Forecast`.
+
+    Args:
+        model: a pipeline, or a denoiser (a UNet).
+        methods: a `ToDo` or a `ToMe`, a `Forecast`, or one of each.
 
     Raises:
-        NothingToPatch: the model has no self-attention on the levels that the method asks for.
-        TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
+        NothingToPatch: the model has no self-attention on the levels that a method asks for.
+        TypeError: `model` has no denoiser of a known kind, or `methods` are not those above.
         ValueError: the model's attention cannot work with the method (fused projections, PAG's processors).
     """
-    unet = find_unet(model)
-    require_blocks(self_attention(unet), method)
-    remove_patch(unet)
-    if method.asks_for_nothing:
-        return
-    _put_on(unet, method, Run(None if isinstance(model, torch.nn.Module) else model))
+    denoiser = find_denoiser(model)
+    require_methods(denoiser, methods)
+    remove_patch(model)
+    wanted = tuple(method for method in methods if not _asks_for_nothing(method))
+    if wanted:
+        pipe = None if isinstance(model, torch.nn.Module) else model
+        _put_on(denoiser, wanted, Run(pipe, next((m for m in wanted if isinstance(m, Forecast)), None)))
 
 
-def _put_on(unet: torch.nn.Module, method: ToDo | ToMe, run: Run) -> None:
-    blocks = tuple(block for block in self_attention(unet) if method.patches(block.level))
-    patch_class: type[Any] = todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch
-    unet._todo_patch = patch_class(unet, blocks, method, run)
+def _asks_for_nothing(method: ToDo | ToMe | Forecast) -> bool:
+    turns = (method,) if isinstance(method, Forecast) else in_turn(method)
+    return all(turn.asks_for_nothing for turn in turns)
+
+
+def _put_on(denoiser: torch.nn.Module, methods: tuple[ToDo | ToMe | Forecast, ...], run: Run) -> None:
+    denoiser._todo_patch = Patch(denoiser, methods, run)
+    if run.pipe is not None:
+        watch(run.pipe, denoiser)
 
 
 def remove_patch(model: Any) -> None:
-    """Take the method off: the model is exactly what it was. Without a patch, do nothing."""
-    unet = find_unet(model)
-    patch = vars(unet).pop("_todo_patch", None)
-    if patch is not None:
-        patch.remove()
+    """Take the methods off: the model is exactly what it was. Without a patch, do nothing."""
+    for denoiser in (watched(model), find_denoiser(model)):
+        patch = None if denoiser is None else vars(denoiser).pop("_todo_patch", None)
+        if patch is not None:
+            patch.remove()
+            if patch.run.pipe is not None:
+                unwatch(patch.run.pipe)
 
 
 @contextmanager
-def patched(model: Model, method: ToDo | ToMe) -> Iterator[Model]:
+def patched(model: Model, *methods: ToDo | ToMe | Forecast) -> Iterator[Model]:
     """`apply_patch` for the length of a `with` block. However it ends, the model is as it was before: without
     a patch, or with that of an outer block."""
-    unet = find_unet(model)  # the block may give the pipeline another
-    outer = vars(unet).get("_todo_patch")
+    denoiser = find_denoiser(model)
+    outer = vars(denoiser).get("_todo_patch")
     try:
-        apply_patch(model, method)
+        apply_patch(model, *methods)
         yield model
     finally:
-        remove_patch(unet)
+        remove_patch(denoiser)
+        remove_patch(model)  # the block may have given the pipeline another, and patched it
         if outer is not None:
-            _put_on(unet, outer.method, outer.run)
+            _put_on(denoiser, outer.methods, outer.run)
 
 
 def begin_run(model: Any, steps: int) -> None:
@@ -75,6 +93,84 @@ def begin_run(model: Any, steps: int) -> None:
     """
     if not is_int(steps) or steps < 1:
         raise ValueError(f"steps={steps!r} is not allowed; it must be an int of at least 1.")
-    patch = vars(find_unet(model)).get("_todo_patch")
+    patch = vars(find_denoiser(model)).get("_todo_patch")
     if patch is not None:
         patch.run.begin(steps)
+
+
+class Patch:
+    """What is on one denoiser: its methods, and the run that they follow. `remove` leaves no trace.
+
+    However a denoiser was compiled, torch calls the hooks of the outermost module from plain Python. So they
+    are the place to count and to branch: before each call every part sets what the blocks are to do in it.
+    """
+
+    def __init__(
+        self, denoiser: torch.nn.Module, methods: tuple[ToDo | ToMe | Forecast, ...], run: Run
+    ) -> None:
+        self.methods = methods
+        self.run = run
+        self.parts: list[Part] = []
+        with ExitStack() as undo:  # a part that is refused takes those before it along
+            for method in methods:
+                self.parts.append(_part(denoiser, method, run))
+                undo.callback(self.parts[-1].remove)
+            undo.pop_all()
+        self._handles = [
+            denoiser.register_forward_pre_hook(_before_call, with_kwargs=True),
+            denoiser.register_forward_hook(_after_call, always_call=True),
+        ]
+
+    def before_call(self, denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
+        for method in self.methods:
+            if method.changes_over_a_run and is_freezing():
+                raise RuntimeError(
+                    f"{method} does not do the same in every call; a traced or exported model would. "
+                    "Trace it with ToDo, grid='fixed' and until=1, or without a patch."
+                )
+        self.run.next_call(arguments["timestep"])
+        for part in self.parts:
+            part.before_call(denoiser, arguments)
+
+    def after_call(self, output: Any) -> None:
+        """The call has ended: with an output, or with None after an error."""
+        for part in self.parts:
+            if isinstance(part, forecast.ForecastPatch) and output is not None:
+                part.after_call(output)
+        self.run.end_call()
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        for part in self.parts:
+            part.remove()
+
+
+def _part(denoiser: torch.nn.Module, method: ToDo | ToMe | Forecast, run: Run) -> Part:
+    if isinstance(method, Forecast):
+        return forecast.ForecastPatch(denoiser, method, run)
+    put_on = functools.partial(_attention_part, self_attention(denoiser), run)
+    return put_on(method) if method.then is None else InTurn(method, put_on, run)
+
+
+def _attention_part(
+    sites: tuple[SelfAttention, ...], run: Run, method: ToDo | ToMe
+) -> todo.ToDoPatch | tome.ToMePatch:
+    blocks = tuple(site for site in sites if method.patches(site.level))
+    return (todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch)(blocks, method, run)
+
+
+@torch.compiler.disable
+def _before_call(denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    arguments = dict(zip(_argument_names(type(denoiser)), args, strict=False)) | kwargs
+    denoiser._todo_patch.before_call(denoiser, arguments)
+
+
+@torch.compiler.disable
+def _after_call(denoiser: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    denoiser._todo_patch.after_call(output)
+
+
+@functools.cache
+def _argument_names(denoiser: type) -> tuple[str, ...]:
+    return tuple(inspect.signature(denoiser.forward).parameters)[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import grid as grids
 from . import tome
-from .blocks import SelfAttention, find_unet, require_blocks, self_attention
-from .methods import ToDo, ToMe, is_int
+from .blocks import SelfAttention, find_denoiser, require_methods, self_attention
+from .methods import Forecast, ToDo, ToMe, first_steps, in_turn, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
 TIME_IDS = 6  # numbers on size and crop that SDXL is given
@@ -42,12 +43,14 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a method would do: every self-attention block in the order they run, and the UNet's FLOPs.
+    """What methods would do: every self-attention block in the order they run, and the denoiser's FLOPs.
+    `print(plan)` shows it as a few lines.
 
-    FLOPs are of one UNet call with the method on, for a batch of one; a product of n x m and m x k counts
-    2nmk. `ceiling` is the speed-up in FLOPs if all that a method of this kind could remove at the patched
-    levels were free. It bounds FLOPs, not seconds: if attention runs slower than matrix products, a clock can
-    show more. If it is near 1, fewer steps save more.
+    FLOPs are of `calls_before` calls without the methods and of `calls_after` calls with them, for a batch of
+    one: of one call each, with the method on, or of a whole run. A product of n x m and m x k counts 2nmk.
+    `ceiling` is the speed-up in FLOPs if all that a method of this kind could remove at the patched levels
+    were free. It bounds FLOPs, not seconds: if attention runs slower than matrix products, a clock can show
+    more. If it is near 1, a `Forecast` saves more.
     """
 
     blocks: tuple[BlockPlan, ...]
@@ -55,6 +58,8 @@ class Plan:
     total_after: int
     ceiling: float
     notes: tuple[str, ...] = ()
+    calls_before: int = 1
+    calls_after: int = 1
 
     @property
     def patched(self) -> int:
@@ -66,34 +71,93 @@ class Plan:
         """In FLOPs."""
         return self.total_before / self.total_after
 
+    def __str__(self) -> str:
+        alike = Counter((b.level, b.grid, b.tokens, b.query_tokens, b.kv_tokens) for b in self.blocks)
+        levels = [
+            f"level {level}, {count} blocks on {grid[0]}x{grid[1]} tokens: "
+            + ("unchanged" if tokens == queries == keys else f"{queries} queries, {keys} keys and values")
+            for (level, grid, tokens, queries, keys), count in sorted(alike.items())
+        ]
+        calls = f"{self.calls_after} of {self.calls_before} calls" if self.calls_before > 1 else "one call"
+        totals = (
+            f"{calls}: {self.total_after:.3g} FLOPs instead of {self.total_before:.3g}, "
+            f"{self.speedup:.2f}x, at most {self.ceiling:.2f}x"
+        )
+        return "\n".join([*levels, totals, *self.notes])
 
-def plan(model: Any, method: ToDo | ToMe, height: int, width: int, vae_scale_factor: int = 8) -> Plan:
+
+def plan(
+    model: Any,
+    method: ToDo | ToMe | Forecast | tuple[ToDo | ToMe | Forecast, ...],
+    height: int,
+    width: int,
+    vae_scale_factor: int = 8,
+    steps: int | None = None,
+) -> Plan:
     """What `method` would do to `model` for an image of `height` x `width` pixels.
 
     The model's weights are neither run nor read; it may be on the meta device. FLOPs are those of its
     configuration, without LoRA or IP-Adapter.
-    `vae_scale_factor` is in image pixels per latent pixel; a pipeline's own counts, if it is a pipeline.
+
+    Args:
+        model: a pipeline, or a denoiser (a UNet).
+        method: a method, or a tuple of those that `apply_patch` would be given.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        vae_scale_factor: image pixels per latent pixel; a pipeline's own counts, if it is a pipeline.
+        steps: of a run, to plan the whole run instead of one call. A `Forecast` needs it.
 
     Raises:
         NothingToPatch: as `apply_patch`.
-        TypeError: `model` has no UNet, or `method` is neither a `ToDo` nor a `ToMe`.
-        ValueError: the size is not one that the VAE can make, or a grid is too small for the method.
+        TypeError: as `apply_patch`.
+        ValueError: the size is not one that the VAE can make, a grid is too small for the method, `steps` is
+            not allowed or missing, or the run is too short for the `Forecast`.
     """
-    unet = find_unet(model)
+    denoiser = find_denoiser(model)
+    methods = method if isinstance(method, tuple) else (method,)
+    require_methods(denoiser, methods)
     scale = getattr(model, "vae_scale_factor", vae_scale_factor)
     for name, value in (("height", height), ("width", width)):
         if not is_int(value) or value < scale or value % scale:
             raise ValueError(f"{name}={value!r} is not allowed; it must be a multiple of {scale} pixels.")
-    sites = self_attention(unet)
-    require_blocks(sites, method)
+    attention = next((m for m in methods if not isinstance(m, Forecast)), ToDo(factor=1))
+    forecast = next((m for m in methods if isinstance(m, Forecast)), Forecast(share=0))
+    if steps is None and not forecast.asks_for_nothing:
+        raise ValueError(f"A plan with {forecast} is one of a whole run: say steps=..., its number of steps.")
+    if steps is not None and (not is_int(steps) or steps < 1):
+        raise ValueError(f"steps={steps!r} is not allowed; it must be an int of at least 1.")
 
     latent = height // scale, width // scale
-    blocks = tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
-    before = unet_flops(unet, *latent)
-    after = before - sum(block.flops_before - block.flops_after for block in blocks)
-    part = _key_value_flops if isinstance(method, ToDo) else _attention_flops
-    removable = sum(part(s.attn, b.tokens, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
-    return Plan(blocks, before, after, before / (before - removable), _notes(method, blocks))
+    sites = self_attention(denoiser)
+    turns = in_turn(attention)
+    blocks = {turn: _plan_blocks(sites, turn, latent) for turn in turns}
+    shown = next((turn for turn in turns if not turn.asks_for_nothing), attention)
+
+    run = steps or 1
+    forecasts = forecast.steps(run)
+    made = [step for step in range(run) if step not in forecasts]
+    on = [shown] if steps is None else [_turn_at(step, run, turns) for step in made]
+    call = unet_flops(denoiser, *latent)
+    saved = sum(b.flops_before - b.flops_after for turn in on if turn for b in blocks[turn])
+    removable = sum(_removable(sites, turn, blocks[turn]) for turn in on if turn)
+    notes = _notes(attention, steps) if attention in methods else ()
+    if forecasts:
+        notes += (f"Forecast: steps {', '.join(str(step + 1) for step in forecasts)} of {run}.",)
+    elif not forecast.asks_for_nothing:
+        notes += (f"{forecast} forecasts none of {run} steps.",)
+    return Plan(
+        blocks[shown],
+        total_before=run * call,
+        total_after=len(made) * call - saved,
+        ceiling=run * call / (len(made) * call - removable),
+        notes=notes,
+        calls_before=run,
+        calls_after=len(made),
+    )
+
+
+def _turn_at(step: int, run: int, turns: tuple[ToDo | ToMe, ...]) -> ToDo | ToMe | None:
+    return next((turn for turn in turns if step < first_steps(turn.until, run)), None)
 
 
 def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
@@ -153,18 +217,30 @@ def _inputs(unet_class: type[Any], config: dict[str, Any], height: int, width: i
     return inputs
 
 
+def _plan_blocks(
+    sites: tuple[SelfAttention, ...], method: ToDo | ToMe, latent: tuple[int, int]
+) -> tuple[BlockPlan, ...]:
+    return tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
+
+
+def _removable(sites: tuple[SelfAttention, ...], method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> int:
+    """FLOPs of all that a method of this kind could remove, at the levels that it patches."""
+    part = _attention_flops if method.merge == "all" else _key_value_flops
+    return sum(part(s.attn, b.tokens, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
+
+
 def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int]) -> BlockPlan:
     tokens = grid[0] * grid[1]
-    queries = keys = tokens
+    keys = tokens
     matching = 0
     if method.patches(site.level):
         if isinstance(method, ToDo):
             keys = grids.kept_tokens(grid, method.factors[site.level])
         else:
             tome.require_room(grid, site.level, method)
-            queries, sources, destinations = tome.kept_tokens(grid, method)
-            keys = queries
+            keys, sources, destinations = tome.kept_tokens(grid, method)
             matching = 2 * sources * destinations * site.attn.query_dim
+    queries = keys if method.merge == "all" else tokens
     return BlockPlan(
         site.name,
         site.level,
@@ -187,16 +263,18 @@ def _key_value_flops(attn: Any, queries: int, keys: int) -> int:
     return 4 * keys * attn.query_dim * attn.inner_kv_dim + 4 * queries * keys * attn.inner_dim
 
 
-def _notes(method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> tuple[str, ...]:
-    if method.asks_for_nothing:
+def _notes(method: ToDo | ToMe, steps: int | None) -> tuple[str, ...]:
+    turns = in_turn(method)
+    if all(turn.asks_for_nothing for turn in turns):
         return ("This setting asks for nothing: the model stays the baseline.",)
-    if isinstance(method, ToMe):
-        return (
+    notes = []
+    if any(isinstance(turn, ToMe) for turn in turns):
+        notes.append(
             "tomesd chooses its destinations at random for even batches only; an odd batch (such as one "
-            "image without guidance) takes the top-left token of each cell, whatever the seed.",
+            "image without guidance) takes the top-left token of each cell, whatever the seed."
         )
     if method.until < 1:
-        return (
-            f"On for the first {method.until:.0%} of the UNet calls; the totals are of a call with it on.",
-        )
-    return ()
+        then = "" if method.then is None else f", then {method.then}"
+        counted = "one call with it on" if steps is None else "the whole run"
+        notes.append(f"On for the first {method.until:.0%} of the steps{then}; the totals are of {counted}.")
+    return tuple(notes)

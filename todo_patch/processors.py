@@ -22,13 +22,15 @@ def require_usable(block: SelfAttention) -> None:
     processor = block.attn.processor.__class__
     if processor.__name__.startswith("Fused"):
         raise ValueError(
-            f"{block.name} has fused query, key and value projections, and ToDo needs keys and values of "
-            "other tokens than the queries. Call unet.unfuse_qkv_projections() first."
+            f"{block.name} has fused query, key and value projections, and merge='keys-values' needs keys "
+            "and values of other tokens than the queries. Call unet.unfuse_qkv_projections() first, or use "
+            "merge='all'."
         )
     if _tells_prompts_by_keys(processor):
         raise ValueError(
             f"{block.name} uses {processor.__name__}, which takes any keys that it is given for a prompt; "
-            "ToDo gives keys to self-attention. Set another attention processor, or remove the patch."
+            "merge='keys-values' gives keys to self-attention. Set another attention processor, use "
+            "merge='all', or remove the patch."
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import weakref
 from typing import Any
 
 import torch
+
+from .methods import Forecast, first_steps
 
 
 class Run:
@@ -20,8 +21,9 @@ class Run:
     and only `begin` starts a run.
     """
 
-    def __init__(self, pipe: Any | None) -> None:
+    def __init__(self, pipe: Any | None, forecast: Forecast | None = None) -> None:
         self._pipe = (lambda: None) if pipe is None else weakref.ref(pipe)  # a patch must not keep it alive
+        self._forecast = forecast
         self._timestep: torch.Tensor | None = None  # the last one of a schedule, whose storage it keeps alive
         self._first = 0  # place in the schedule at which the run began
         self._announced = False
@@ -33,7 +35,12 @@ class Run:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Run:
         """For the copy of a UNet: it belongs to the copy of the pipeline, if that is being copied too."""
-        return Run(memo.get(id(self._pipe())))
+        return Run(memo.get(id(self.pipe)), self._forecast)
+
+    @property
+    def pipe(self) -> Any | None:
+        """The pipeline that was patched, if it was one and is still there."""
+        return self._pipe()
 
     def begin(self, steps: int) -> None:
         """The next call is the first of a run of `steps` steps."""
@@ -84,7 +91,7 @@ class Run:
         return timestep.storage_offset()
 
     def _is_the_pipelines(self, timestep: torch.Tensor) -> bool:
-        timesteps = getattr(getattr(self._pipe(), "scheduler", None), "timesteps", None)
+        timesteps = getattr(getattr(self.pipe, "scheduler", None), "timesteps", None)
         return isinstance(timesteps, torch.Tensor) and _same_schedule(timesteps, timestep)
 
     def _length(self, timestep: torch.Tensor) -> int:
@@ -92,9 +99,7 @@ class Run:
         after it: then another one, with the same scheduler, is running."""
         left = _entries(timestep) - self._first
         return (
-            min(left, getattr(self._pipe(), "num_timesteps", left))
-            if self._is_the_pipelines(timestep)
-            else left
+            min(left, getattr(self.pipe, "num_timesteps", left)) if self._is_the_pipelines(timestep) else left
         )
 
     def within(self, until: float) -> bool:
@@ -103,19 +108,36 @@ class Run:
         Raises:
             RuntimeError: that needs the length of the run, and it is unknown or passed.
         """
-        if until == 1:
-            return True
+        return until == 1 or self.step < first_steps(until, self._known_total(f"until={until}"))
+
+    @property
+    def forecasts(self) -> tuple[int, ...]:
+        """The steps of this run whose calls are forecast, from 0.
+
+        Raises:
+            RuntimeError: that needs the length of the run, and it is unknown or passed.
+            ValueError: the run is too short for so many.
+        """
+        forecast = self._forecast
+        return () if forecast is None else forecast.steps(self._known_total(str(forecast)))
+
+    @property
+    def computed_steps(self) -> int:
+        """How many steps of this run, before the one in progress, were not forecast."""
+        return self.step - sum(step < self.step for step in self.forecasts)
+
+    def _known_total(self, setting: str) -> int:
         if self.total is None:
             raise RuntimeError(
-                f"until={until} needs the number of steps of the run, and these timesteps are not from a "
+                f"{setting} needs the number of steps of the run, and these timesteps are not from a "
                 "scheduler's list. Say begin_run(model, steps=n) before each run."
             )
         if self.step >= self.total:
             raise RuntimeError(
-                f"until={until}: this is step {self.step + 1} of a run of {self.total}. Say begin_run(model, "
+                f"{setting}: this is step {self.step + 1} of a run of {self.total}. Say begin_run(model, "
                 "steps=n) before each run."
             )
-        return self.step < math.ceil(round(until * self.total, 9))  # 0.1 * 30 is 3.0000000000000004
+        return self.total
 
 
 def _entries(timestep: torch.Tensor) -> int:
@@ -129,32 +151,3 @@ def _same_schedule(one: torch.Tensor, other: torch.Tensor) -> bool:
 def is_freezing() -> bool:
     """Whether the call in progress is being traced or exported."""
     return torch.jit.is_tracing() or torch.compiler.is_exporting()
-
-
-def follow(unet: torch.nn.Module) -> list[Any]:
-    """Hooks that tell the patch on a UNet of each call. Returns their handles.
-
-    However the UNet was compiled, torch calls the hooks of the outermost module from plain Python. So they
-    are the place to count and to branch.
-    """
-    return [
-        unet.register_forward_pre_hook(_before_unet, with_kwargs=True),
-        unet.register_forward_hook(_after_unet, always_call=True),
-    ]
-
-
-@torch.compiler.disable
-def _before_unet(unet: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    patch = unet._todo_patch
-    if patch.method.changes_over_a_run and is_freezing():
-        raise RuntimeError(
-            f"{patch.method} does not keep the same tokens in every call; a traced or exported UNet would. "
-            "Trace it with ToDo, grid='fixed' and until=1, or without a patch."
-        )
-    patch.run.next_call(args[1] if len(args) > 1 else kwargs["timestep"])
-    patch.before_call(unet, args[0] if args else kwargs["sample"], kwargs)
-
-
-@torch.compiler.disable
-def _after_unet(unet: torch.nn.Module, *_: Any) -> None:
-    unet._todo_patch.run.end_call()

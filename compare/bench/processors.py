@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from todo_patch import ToDo, ToMe
-from todo_patch.blocks import SelfAttention, find_unet, self_attention
+from todo_patch.blocks import SelfAttention, find_denoiser, self_attention
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def replaced_attention(
     Args:
         model: a pipeline or a UNet.
     """
-    sites = [site for site in self_attention(find_unet(model)) if patch.patches(site.level)]
+    sites = [site for site in self_attention(find_denoiser(model)) if patch.patches(site.level)]
     own = [site.attn.processor for site in sites]
     for site in sites:
         site.attn.set_processor(processor_for(site))
@@ -34,7 +34,7 @@ def replaced_attention(
 
 
 class QueriesOnly:
-    """The query and output projections, and nothing in between: the upper bound of ToDo."""
+    """The query and output projections, and nothing between: the upper bound of merging keys and values."""
 
     def __call__(self, attn: Any, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         project, dropout = attn.to_out
@@ -42,7 +42,7 @@ class QueriesOnly:
 
 
 class Identity:
-    """Nothing at all: the upper bound of ToMe."""
+    """Nothing at all: the upper bound of merging all tokens."""
 
     def __call__(self, attn: Any, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return hidden_states

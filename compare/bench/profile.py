@@ -23,7 +23,7 @@ from diffusers.models.upsampling import Upsample2D
 from compare.bench.denoising_loop import DenoisingLoop
 from compare.bench.variants import Variant
 from compare.models.load import LoadedPipeline
-from todo_patch.blocks import find_unet, self_attention
+from todo_patch.blocks import find_denoiser, self_attention
 
 HOOKS = "the patch's own hooks"
 REST = "everything else"
@@ -45,7 +45,7 @@ def breakdown(
         for variant, of_rounds in laps.items():
             with (
                 variant.method.on(pipe, variant.setting(width, height)),
-                _watched(find_unet(pipe), loaded.device) as watch,
+                _watched(find_denoiser(pipe), loaded.device) as watch,
             ):
                 loop.step()
                 watch.marks.clear()

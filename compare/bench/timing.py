@@ -105,7 +105,7 @@ def _rows_of_size(
     shown = variants(request.chosen, request.factors)
     all_measured = {variant: _Measured(variant, variant.setting(*size)) for variant in shown}
     for measured in all_measured.values():
-        _plan(loaded, measured)
+        _plan(loaded, measured, request.steps)
     with _compiled(loaded.pipe.unet) if request.compiled else nullcontext():
         for number in range(1, request.rounds + 1):
             for variant, measured in all_measured.items():
@@ -115,11 +115,11 @@ def _rows_of_size(
     return tuple(_row(measured, all_measured) for measured in all_measured.values())
 
 
-def _plan(loaded: LoadedPipeline, measured: _Measured) -> None:
+def _plan(loaded: LoadedPipeline, measured: _Measured, steps: int) -> None:
     method, at = measured.variant.method, measured.setting
     try:
         patches = method.counted_patches(at) or ()
-        plans = [plan(loaded.pipe, patch, at.height, at.width) for patch in patches]
+        plans = [plan(loaded.pipe, patch, at.height, at.width, steps=steps or None) for patch in patches]
     except ValueError as error:
         measured.failure = str(error)
         return

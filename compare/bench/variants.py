@@ -69,24 +69,29 @@ def bench_methods() -> tuple[Method, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class UpperBound(Method):
-    """The model without all that methods of one kind could remove: for ToDo the keys, the values and the
-    attention product, for ToMe the whole self-attention, each at the levels of `patch`.
+    """The model without all that methods of one kind could remove, at the levels of `patch`: the keys, the
+    values and the attention product, or, if all tokens are merged, the whole self-attention.
 
     It bounds what the clock can gain, as `Plan.ceiling` bounds FLOPs. Its pictures mean nothing.
     """
 
     def on(self, pipe: DiffusionPipeline, request: Reduction) -> AbstractContextManager[None]:
         from compare.bench.processors import Identity, QueriesOnly, replaced_attention
-        from todo_patch import ToMe
 
         patch = self.patch(request)
-        processor = Identity() if isinstance(patch, ToMe) else QueriesOnly()
+        processor = Identity() if patch.merge == "all" else QueriesOnly()
         return replaced_attention(pipe, patch, lambda site: processor)
 
 
-def _kind(method: Method) -> tuple[type, tuple[int, ...]]:
-    patch = method.patch(Setting(width=0, height=0))
-    return type(patch), tuple(level for level in range(patch.levels) if patch.patches(level))
+def _kind(method: Method) -> tuple[object, ...] | None:
+    """What an upper bound depends on; None if there is none: nobody has counted the work, or calls are left
+    out, which is all the gain there is."""
+    from todo_patch import Forecast
+
+    patches = method.patches(Setting(width=0, height=0))
+    if len(patches) != 1 or isinstance(patches[0], Forecast):
+        return None
+    return patches[0].merge, *(level for level in range(patches[0].levels) if patches[0].patches(level))
 
 
 @dataclass(frozen=True)
@@ -110,13 +115,13 @@ class Variant:
     @property
     def upper_bound(self) -> Variant | None:
         """What the method is measured against, named after the first method of its kind; an upper bound's is
-        itself. None for Baseline, and for a method whose work nobody has counted."""
+        itself. None if there is none."""
         if isinstance(self.method, UpperBound):
             return Variant(self.method)
-        if self.method.patch is None:
-            return None
         kind = _kind(self.method)
-        first = next(other for other in bench_methods() if other.patch and _kind(other) == kind)
+        if kind is None:
+            return None
+        first = next(other for other in bench_methods() if _kind(other) == kind)
         bound = UpperBound(
             id=f"{first.id}-limit",
             label=f"Upper bound of {first.label}",

@@ -8,7 +8,7 @@ from compare.errors import InvalidRequest
 from compare.methods import BASELINE, Method
 from compare.report import LevelTokens, PlanSummary
 from compare.request import Request
-from todo_patch import BlockPlan, Plan, ToDo, ToMe, plan
+from todo_patch import BlockPlan, Forecast, Plan, ToDo, ToMe, plan
 
 
 def plan_summary(pipe: DiffusionPipeline, method: Method, request: Request, steps: int) -> PlanSummary:
@@ -18,10 +18,10 @@ def plan_summary(pipe: DiffusionPipeline, method: Method, request: Request, step
         InvalidRequest: the model or the size does not allow it.
     """
     patches = method.counted_patches(request)
-    counted = [_plan(pipe, patch, request) for patch in patches or BASELINE.counted_patches(request)]
-    shown = _plan(pipe, method.patch(request), request) if method.patch else counted[0]
-    before = shown.total_before
-    after = sum(work.total_after for work in counted) // len(counted) if patches else None
+    counted = [_plan(pipe, patch, request, steps) for patch in patches or BASELINE.counted_patches(request)]
+    shown = _plan(pipe, method.patches(request), request, steps) if method.patch else counted[0]
+    before = shown.total_before // steps
+    after = sum(work.total_after for work in counted) // len(counted) // steps if patches else None
     return PlanSummary(
         flops_before=before,
         flops_after=after,
@@ -31,9 +31,11 @@ def plan_summary(pipe: DiffusionPipeline, method: Method, request: Request, step
     )
 
 
-def _plan(pipe: DiffusionPipeline, patch: ToDo | ToMe, request: Request) -> Plan:
+def _plan(
+    pipe: DiffusionPipeline, patch: tuple[ToDo | ToMe | Forecast, ...], request: Request, steps: int
+) -> Plan:
     try:
-        return plan(pipe, patch, height=request.height, width=request.width)
+        return plan(pipe, patch, height=request.height, width=request.width, steps=steps)
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
 

@@ -172,9 +172,14 @@ class Measured:
             return ()  # steps are queued there, and only the whole loop has a time
         same_work: dict[object, list[float]] = {}
         for column in done:
-            work = column.method.counted_patches(self.request) or column.method
+            work = column.method.counted_patches(self.request)
+            if work is None:
+                continue  # nobody knows which of its steps are alike
             for sample in column.samples:
-                same_work.setdefault(work, []).extend(sample.step_seconds)
+                seconds = sample.step_seconds
+                idle = column.method.idle_steps(self.request, len(seconds))
+                computed = (s for step, s in enumerate(seconds) if step not in idle)
+                same_work.setdefault(work, []).extend(computed)
         return uneven_times(same_work.values())
 
 

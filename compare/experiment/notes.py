@@ -116,11 +116,11 @@ def _on_the_gain(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator
     if ceiling is not None and 1 < ceiling < WORTH_IT:
         yield (
             f"At {request.width}×{request.height} only {1 - 1 / ceiling:.0%} of this model's FLOPs are "
-            f"within ToDo's reach at these levels (ceiling {ceiling:.2f}×): expect a small gain."
+            f"within the reach of {todo.label} at these levels (ceiling {ceiling:.2f}×): expect a small gain."
         )
 
 
 def _first(request: Request, kind: type[ToDo | ToMe]) -> Method | None:
-    """The first of the chosen methods whose patch is of this kind."""
-    patched = (method for method in request.chosen if method.patch)
-    return next((method for method in patched if isinstance(method.patch(request), kind)), None)
+    """The first of the chosen methods that has a patch of this kind."""
+    with_it = (m for m in request.chosen if any(isinstance(patch, kind) for patch in m.patches(request)))
+    return next(with_it, None)

@@ -12,8 +12,9 @@ import torch
 from diffusers import DiffusionPipeline
 
 from compare.methods import TODO, Method, Reduction, known_methods, method_of
+from compare.study.sampling_modes import SAMPLING_MODES
 from todo_patch import ToDo, patched
-from todo_patch.blocks import find_unet
+from todo_patch.blocks import find_denoiser
 from todo_patch.grid import offset_order
 
 Offset = tuple[int, int]
@@ -43,19 +44,20 @@ def chosen_tokens(pipe: DiffusionPipeline, method: ToDo, choose: Choice) -> Iter
     Everything else is the patch of `todo_patch`, so that all choices cost the same.
     """
     with patched(pipe, method):
-        patch = vars(find_unet(pipe)).get("_todo_patch")  # None if the method asks for nothing
+        patch = vars(find_denoiser(pipe)).get("_todo_patch")  # None if the method asks for nothing
         if patch is not None:
-            as_usual = patch.before_call
+            (part,) = patch.parts
+            as_usual = part.before_call
 
-            def before_call(unet: torch.nn.Module, sample: torch.Tensor, kwargs: dict[str, Any]) -> None:
-                as_usual(unet, sample, kwargs)
-                for number, block in enumerate(patch._blocks):
+            def before_call(denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
+                as_usual(denoiser, arguments)
+                for number, block in enumerate(part.blocks):
                     site = block.attn._todo_site
                     at = Moment(patch.run.step, patch.run.total, number, site.factor)
                     factor, offset = choose(at)
-                    site.index = patch._index(site.grid, factor, offset, sample.device)
+                    site.index = part.index_of(site.grid, factor, offset, site.index.device)
 
-            patch.before_call = before_call
+            part.before_call = before_call
         yield pipe
 
 
@@ -97,9 +99,9 @@ class GridVariant(Method):
 class TwoFactors(GridVariant):
     """Rotating, with `factor` - 1 for one half of the steps and `factor` + 1 for the other."""
 
-    def counted_patches(self, request: Reduction) -> tuple[ToDo, ...]:
+    def counted_patches(self, request: Reduction) -> tuple[tuple[ToDo], ...]:
         factors = self.patch(request).factors
-        return tuple(ToDo(factor=tuple(f + d if f > 1 else 1 for f in factors)) for d in (-1, 1))
+        return tuple((ToDo(factor=tuple(f + d if f > 1 else 1 for f in factors)),) for d in (-1, 1))
 
 
 GRID_VARIANTS = (
@@ -171,8 +173,8 @@ GRID_VARIANTS = (
 
 
 def studied_methods() -> tuple[Method, ...]:
-    """The methods of the registry, and the variants of the grid."""
-    return (*known_methods(), *GRID_VARIANTS)
+    """The methods of the registry, the variants of the grid, and other ways to sample it."""
+    return (*known_methods(), *GRID_VARIANTS, *SAMPLING_MODES)
 
 
 def studied_method(id: str) -> Method:

@@ -24,7 +24,7 @@ def command(tiny_folder: Path, *options: str) -> list[str]:
 
 def test_the_command_does_what_the_page_does(tiny_folder, tmp_path, capsys) -> None:
     out = tmp_path / "result"
-    methods = ["baseline", "tome", "todo", "todo-rotating", "fewer-steps"]
+    methods = ["baseline", "tome", "todo", "todo-rotating", "tome-kv", "todo-all", "fewer-steps"]
     options = ["--methods", *methods, "--repeats", "2", "--seed", "7", "--out", str(out)]
     assert main(command(tiny_folder, *options)) == 0
     comparison = load_comparison(out)

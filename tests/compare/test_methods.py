@@ -29,7 +29,7 @@ def test_ids_and_colours_are_unique_and_ids_are_file_names() -> None:
     known = studied_methods()
     assert len({method.id for method in known}) == len({method.colour for method in known}) == len(known)
     for method in known:
-        assert re.fullmatch(r"[a-z0-9-]+", method.id)
+        assert re.fullmatch(r"[a-z0-9+-]+", method.id)
         assert re.fullmatch(r"#[0-9a-f]{6}", method.colour)
         assert not method.description.endswith(".")
 

@@ -17,12 +17,15 @@ PROJECT = Path(__file__).resolve().parents[2]
 NASTY = 'a "fox" \\ on \'mint\'\n"""); raise SystemExit("狐")'
 
 
-@pytest.mark.parametrize("method", ["baseline", "tome", "todo", "todo-rotating", "fewer-steps"])
+METHODS = ("baseline", "tome", "todo", "todo-rotating", "tome-kv", "todo-all", "fewer-steps")
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_the_lines_make_the_same_picture(tiny_folder, tmp_path, monkeypatch, method) -> None:
     loaded = load_pipeline(tiny_folder, device="cpu")
     asked = loaded.request(
         NASTY, negative_prompt="a dog", width=64, height=96, steps=3, seed=5,
-        methods=("baseline", "tome", "todo", "todo-rotating", "fewer-steps"),
+        methods=METHODS,
     )  # fmt: skip
     result = finished(run(loaded, asked)).result(method)
     monkeypatch.chdir(tmp_path)
@@ -53,6 +56,15 @@ def test_the_lines_name_what_the_model_is_made_of(loaded, request_for) -> None:
     for part in (SDXL.revision, SDXL.vae, SDXL.vae_revision, 'pipe.to("cuda")', "xformers", "torch.float16"):
         assert part in lines
     assert "patched(pipe, ToMe(ratio=0.75))" in lines
+
+
+def test_the_lines_say_what_is_merged_where_it_is_not_the_methods_own(loaded, request_for) -> None:
+    for method, setting in {
+        "tome-kv": "ToMe(ratio=0.75, merge='keys-values')",
+        "todo-all": "ToDo(factor=2, merge='all')",
+        "todo": "ToDo(factor=2)",
+    }.items():
+        assert f"patched(pipe, {setting})" in script_for(request_for(), method, loaded.info)
 
 
 def test_the_baselines_lines_need_nothing_of_this_project(loaded, request_for) -> None:

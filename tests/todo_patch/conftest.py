@@ -12,6 +12,9 @@ METHODS = [
     ToDo(pooling="average"),
     ToMe(),
     ToMe(ratio=0.5, levels=2),
+    ToDo(factor=(3, 2), grid="rotating", merge="all"),
+    ToDo(pooling="average", merge="all"),
+    ToMe(levels=2, merge="keys-values"),
 ]
 
 

@@ -44,7 +44,7 @@ def model_and_inputs() -> tuple[Plain, tuple]:
 
 @pytest.mark.compatibility("`torch.jit.trace`, `torch.export`")
 @pytest.mark.parametrize("freeze", [trace, export])
-@pytest.mark.parametrize("method", [ToDo(), ToDo(pooling="average")], ids=str)
+@pytest.mark.parametrize("method", [ToDo(), ToDo(pooling="average"), ToDo(merge="all")], ids=str)
 def test_what_is_the_same_in_every_call_can_be_traced(model_and_inputs, freeze, method) -> None:
     model, inputs = model_and_inputs
     with torch.no_grad(), patched(model.unet, method):

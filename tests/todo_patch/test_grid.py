@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.todo_patch.written_out import downsample
+from tests.todo_patch.written_out import downsample, upsample
 from todo_patch import grid
-from todo_patch.grid import grid_at, kept_tokens, offset_order, token_index
+from todo_patch.grid import cell_index, grid_at, kept_tokens, offset_order, token_index
 
 CPU = torch.device("cpu")
 sizes = st.integers(1, 13)
@@ -37,6 +37,14 @@ def test_indices_are_the_written_out_loops(height, width, factor) -> None:
         assert index.shape == (kept_tokens((height, width), factor),)
         kept = grid.downsample_nearest(tokens, index)
         assert torch.equal(kept, downsample(tokens, (height, width), factor, offset))
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=sizes, width=sizes, factor=factors)
+def test_every_token_is_given_what_its_cell_has(height, width, factor) -> None:
+    kept = torch.arange(kept_tokens((height, width), factor), dtype=torch.float32).view(1, -1, 1)
+    spread = grid.upsample_nearest(kept, cell_index((height, width), factor, CPU))
+    assert torch.equal(spread, upsample(kept, (height, width), factor))
 
 
 @settings(max_examples=60, deadline=None)

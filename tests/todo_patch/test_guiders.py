@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import LayerSkipConfig, StableDiffusionSAGPipeline
@@ -57,8 +59,10 @@ def test_all_repeated_blocks_of_a_patched_unet_are_compiled(unet, method) -> Non
 
 
 @pytest.mark.compatibility("self-attention guidance (SAG)")
+@pytest.mark.parametrize("merge", ["keys-values", "all"])
 @pytest.mark.parametrize("method", [ToDo(factor=(2, 2, 2, 2)), ToMe(levels=4)], ids=str)
-def test_self_attention_guidance_reads_its_map_on_a_patched_middle_block(method) -> None:
+def test_self_attention_guidance_reads_its_map_on_a_patched_middle_block(method, merge) -> None:
+    method = replace(method, merge=merge)
     pipe = StableDiffusionSAGPipeline(**sd15_pipeline().components, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -13,10 +13,13 @@ REFUSED = {
     (ToDo, "pooling"): ("mean", None, 2),
     (ToDo, "grid"): ("random", None),
     (ToDo, "until"): (-0.1, 1.1, float("nan"), True, "1", None),
+    (ToDo, "merge"): ("queries", "keys/values", None, True),
     (ToMe, "ratio"): (-0.1, 0.76, float("nan"), True, "0.5", None),
     (ToMe, "stride"): (0, 1, 2.0, True, None),
     (ToMe, "levels"): (0, 1.0, True, (1,)),
     (ToMe, "seed"): (-1, 1.0, True, None, 2**63),
+    (ToMe, "until"): (-0.1, 1.1, float("nan"), True, "1", None),
+    (ToMe, "merge"): ("queries", "keys/values", None, True),
 }
 
 
@@ -43,7 +46,7 @@ def test_average_and_rotating_exclude_each_other() -> None:
 def test_settings_are_values() -> None:
     assert ToDo(factor=(2, 1)) == ToDo(factor=(2, 1))
     assert len({ToMe(), ToMe(), ToMe(seed=1)}) == 2
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(FrozenInstanceError):
         ToDo().factor = 3
 
 
@@ -69,13 +72,15 @@ def test_presets_refuse_anything_but_a_size(size) -> None:
         (ToDo(factor=(4, 4)), ToMe(ratio=1 - 1 / 16, stride=4, levels=2)),
         (ToDo(factor=(2, 1)), ToMe(ratio=0.75, stride=2)),
         (ToDo(factor=1), ToMe(ratio=0)),
+        (ToDo(until=0.5), ToMe(until=0.5)),
     ],
 )
 def test_tome_like_todo_keeps_as_many_keys(todo, tome) -> None:
-    assert ToMe.like(todo) == tome
+    assert ToMe.like(todo) == ToMe.like(replace(todo, merge="all")) == tome
+    assert ToMe.like(todo, seed=3, merge="keys-values") == replace(tome, seed=3, merge="keys-values")
 
 
-@pytest.mark.parametrize("todo", [ToDo(factor=(4, 2)), ToDo(factor=(1, 2)), ToDo(until=0.5)])
+@pytest.mark.parametrize("todo", [ToDo(factor=(4, 2)), ToDo(factor=(1, 2))])
 def test_tome_like_todo_raises_if_there_is_no_equal(todo) -> None:
     with pytest.raises(ValueError, match="no equal"):
         ToMe.like(todo)

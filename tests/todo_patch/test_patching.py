@@ -133,36 +133,42 @@ def test_anything_but_a_method_is_a_type_error(method) -> None:
         apply_patch(sdxl_unet(), method)
 
 
+KEYS_AND_VALUES = [ToDo(), ToMe(merge="keys-values")]
+ALL_TOKENS = [ToDo(merge="all"), ToMe()]
+
+
 @pytest.mark.compatibility(
-    "`fuse_qkv_projections()`", result="refused: keys come from other tokens than queries", methods=[ToDo()]
+    "`fuse_qkv_projections()`", result="refused: keys come from other tokens than queries"
 )
 @pytest.mark.parametrize("fuse_first", [True, False])
-def test_fused_projections_are_refused_and_the_advice_heals(unet, fuse_first) -> None:
+@pytest.mark.parametrize("method", KEYS_AND_VALUES, ids=str)
+def test_fused_projections_are_refused_and_the_advice_heals(unet, method, fuse_first) -> None:
     if fuse_first:
         unet.fuse_qkv_projections()
         before = state(unet)
         with pytest.raises(ValueError, match="unfuse_qkv_projections"):
-            apply_patch(unet, ToDo())
+            apply_patch(unet, method)
         assert state(unet) == before
     else:
-        apply_patch(unet, ToDo())
+        apply_patch(unet, method)
         unet.fuse_qkv_projections()
         with pytest.raises(ValueError, match="unfuse_qkv_projections"):
             predict(unet)
     unet.unfuse_qkv_projections()
-    apply_patch(unet, ToDo())
+    apply_patch(unet, method)
     other = sdxl_unet()
-    apply_patch(other, ToDo())
+    apply_patch(other, method)
     torch.testing.assert_close(predict(unet), predict(other))
 
 
-@pytest.mark.compatibility("`fuse_qkv_projections()`", methods=[ToMe()])
-def test_tome_works_with_fused_projections(unet) -> None:
-    apply_patch(unet, ToMe())
+@pytest.mark.compatibility("`fuse_qkv_projections()`")
+@pytest.mark.parametrize("method", ALL_TOKENS, ids=str)
+def test_merging_all_tokens_works_with_fused_projections(unet, method) -> None:
+    apply_patch(unet, method)
     separate = predict(unet)
     remove_patch(unet)
     unet.fuse_qkv_projections()
-    apply_patch(unet, ToMe())
+    apply_patch(unet, method)
     torch.testing.assert_close(predict(unet), separate)
 
 
@@ -178,15 +184,25 @@ class Storing(AttnProcessor2_0):
 @pytest.mark.compatibility(
     "processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)",
     result="refused: they would take the image for a prompt",
-    methods=[ToDo()],
 )
 @pytest.mark.parametrize("patch_first", [True, False])
-def test_a_processor_that_takes_any_keys_for_a_prompt_is_refused(unet, patch_first) -> None:
+@pytest.mark.parametrize("method", KEYS_AND_VALUES, ids=str)
+def test_a_processor_that_takes_any_keys_for_a_prompt_is_refused(unet, method, patch_first) -> None:
     if patch_first:
-        apply_patch(unet, ToDo())
+        apply_patch(unet, method)
     self_attention(unet)[0].attn.set_processor(Storing())
     with pytest.raises(ValueError, match="Storing, which takes any keys"):
-        predict(unet) if patch_first else apply_patch(unet, ToDo())
+        predict(unet) if patch_first else apply_patch(unet, method)
+
+
+@pytest.mark.compatibility("processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)")
+@pytest.mark.parametrize("method", ALL_TOKENS, ids=str)
+def test_such_a_processor_sees_no_prompt_if_all_tokens_are_merged(unet, method) -> None:
+    attn = self_attention(unet)[0].attn
+    attn.set_processor(Storing())
+    apply_patch(unet, method)
+    predict(unet)
+    assert attn.processor.is_cross is False
 
 
 @pytest.mark.compatibility("perturbed attention guidance (PAG), the pipelines", methods=[ToDo(), ToMe()])
@@ -200,7 +216,7 @@ def test_perturbed_attention_guidance_works_on_and_beside_patched_blocks(layer) 
             return generate(pipe, 2, **options)
 
     processors = pipe.unet.attn_processors
-    for method in (ToDo(), ToMe()):
+    for method in (*KEYS_AND_VALUES, *ALL_TOKENS):
         assert not torch.allclose(make(method), make(ToDo(factor=1)))
         assert not torch.allclose(make(method), make(method, pag_scale=0)), "the guidance had no effect"
     assert pipe.unet.attn_processors == processors

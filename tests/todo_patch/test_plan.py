@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from compare.models.random_weights import architecture, empty_unet
 from tests.helpers.tiny_models import sd15_unet, sdxl_unet, unet_inputs
-from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, plan
+from todo_patch import NothingToPatch, Plan, ToDo, ToMe, apply_patch, plan
 from todo_patch.blocks import self_attention
 
 
@@ -86,7 +86,17 @@ def counted(unet) -> int:
 @pytest.mark.parametrize("make", [sdxl_unet, sd15_unet])
 @pytest.mark.parametrize(
     "method",
-    [ToDo(), ToDo(factor=(3, 2)), ToDo(pooling="average"), ToMe(), ToMe(ratio=0.6, stride=3, levels=2)],
+    [
+        ToDo(),
+        ToDo(factor=(3, 2)),
+        ToDo(pooling="average"),
+        ToDo(merge="all"),
+        ToDo(factor=(3, 2), merge="all"),
+        ToMe(),
+        ToMe(ratio=0.6, stride=3, levels=2),
+        ToMe(merge="keys-values"),
+        ToMe(ratio=0.6, stride=3, levels=2, merge="keys-values"),
+    ],
     ids=str,
 )
 def test_the_plan_counts_what_a_patched_model_does(make, method) -> None:
@@ -98,14 +108,30 @@ def test_the_plan_counts_what_a_patched_model_does(make, method) -> None:
 
 
 def test_the_ceiling_is_reached_when_all_that_can_be_removed_is(unet) -> None:
-    planned = plan(unet, ToMe(levels=2), 8 * 24, 8 * 20)
+    methods = (ToMe(levels=2), ToDo(factor=(2, 2), merge="all"))
+    ceilings = [plan(unet, method, 8 * 24, 8 * 20).ceiling for method in methods]
+    before = counted(unet)
     for block in self_attention(unet):
         block.attn.forward = lambda tokens, **_: tokens
-    assert planned.total_before / counted(unet) == pytest.approx(planned.ceiling)
-    assert plan(unet, ToDo(factor=(24, 24)), 8 * 24, 8 * 20).speedup < planned.ceiling
+    assert ceilings == [pytest.approx(before / counted(unet))] * 2
 
 
-@pytest.mark.parametrize("method", [ToDo(factor=1), ToDo(until=0), ToMe(ratio=0)], ids=str)
+def test_queries_and_output_are_within_reach_only_if_all_tokens_are_merged(unet) -> None:
+    def planned(method) -> Plan:
+        return plan(unet, method, 8 * 24, 8 * 20)
+
+    least = {merge: planned(ToDo(factor=(24, 24), merge=merge)) for merge in ("keys-values", "all")}
+    for merge, work in least.items():
+        assert work.speedup < work.ceiling
+        assert work.ceiling == planned(ToMe(levels=2, merge=merge)).ceiling
+    assert least["keys-values"].ceiling < least["all"].speedup
+    for block in least["keys-values"].blocks:
+        assert (block.query_tokens, block.kv_tokens) == (block.tokens, 1)
+    for block in least["all"].blocks:
+        assert (block.query_tokens, block.kv_tokens) == (1, 1)
+
+
+@pytest.mark.parametrize("method", [ToDo(factor=1), ToDo(until=0), ToMe(ratio=0), ToMe(until=0)], ids=str)
 def test_asking_for_nothing_patches_no_block(method) -> None:
     planned = plan(sdxl_unet(), method, 64, 64)
     assert planned.patched == 0
@@ -152,8 +178,9 @@ def test_a_plan_refuses_what_apply_patch_refuses() -> None:
         plan(sdxl_unet(), "todo", 64, 64)
 
 
-def test_the_plan_of_a_part_of_the_run_says_so() -> None:
-    assert "first 40%" in plan(sdxl_unet(), ToDo(until=0.4), 64, 64).notes[0]
+@pytest.mark.parametrize("method", [ToDo(until=0.4), ToMe(until=0.4)], ids=str)
+def test_the_plan_of_a_part_of_the_run_says_so(method) -> None:
+    assert "first 40%" in plan(sdxl_unet(), method, 64, 64).notes[-1]
 
 
 def animatediff_unet() -> torch.nn.Module:

@@ -27,7 +27,7 @@ from todo_patch import ToDo, ToMe, apply_patch, begin_run
 from todo_patch.blocks import self_attention
 
 ROTATING = ToDo(grid="rotating")
-STATEFUL = [ROTATING, ToDo(until=0.5), ToMe()]
+STATEFUL = [ROTATING, ToDo(until=0.5), ToMe(), ToMe(until=0.5, merge="keys-values")]
 
 
 def fresh(method, steps=4) -> torch.Tensor:

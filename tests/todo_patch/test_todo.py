@@ -26,7 +26,7 @@ def write_out(unet, method, latent) -> None:
         if method.grid == "rotating":
             order = offset_order(factor)
             offsets = [order[(step + number) % factor**2] for step in range(factor**2)]
-        block.attn.set_processor(WrittenOutAttention(latent, factor, offsets))
+        block.attn.set_processor(WrittenOutAttention(latent, factor, offsets, method.merge))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -37,6 +37,7 @@ def write_out(unet, method, latent) -> None:
         ToDo(factor=(4, 2)),
         ToDo(factor=(1, 2)),
         ToDo(factor=(3, 2), pooling="average"),
+        *[ToDo(factor=f, pooling=p, merge="all") for f in (2, 3, (4, 2)) for p in ("nearest", "average")],
     ],
     ids=str,
 )
@@ -52,9 +53,10 @@ def test_todo_is_the_written_out_attention(model, method, latent) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 3, (4, 2)])
+@pytest.mark.parametrize("merge", ["keys-values", "all"])
 @pytest.mark.parametrize("latent", [(12, 16), (13, 9)], ids=str)
-def test_every_offset_of_the_rotating_grid_is_the_written_out_attention(factor, latent) -> None:
-    method = ToDo(factor=factor, grid="rotating")
+def test_every_offset_of_the_rotating_grid_is_the_written_out_attention(factor, merge, latent) -> None:
+    method = ToDo(factor=factor, grid="rotating", merge=merge)
     unet, reference = sdxl_unet(), sdxl_unet()
     apply_patch(unet, method)
     write_out(reference, method, latent)
@@ -64,7 +66,13 @@ def test_every_offset_of_the_rotating_grid_is_the_written_out_attention(factor, 
 
 @pytest.mark.parametrize(
     "method",
-    [ToDo(factor=2), ToDo(factor=(3, 2)), ToDo(pooling="average"), ToDo(factor=(2, 2), grid="rotating")],
+    [
+        ToDo(factor=2),
+        ToDo(factor=(3, 2)),
+        ToDo(pooling="average"),
+        ToDo(factor=(2, 2), grid="rotating"),
+        ToDo(factor=(2, 2), grid="rotating", merge="all"),
+    ],
     ids=str,
 )
 def test_todo_is_the_written_out_attention_through_a_whole_pipeline(method) -> None:
@@ -98,13 +106,14 @@ def test_each_image_of_a_batch_is_as_if_alone(unet) -> None:
             torch.testing.assert_close(together[image], unet(**alone)[0])
 
 
-@pytest.mark.compatibility("another attention processor", methods=[ToDo()])
+@pytest.mark.compatibility("another attention processor")
 @pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=["plain", "sliced"])
-def test_an_installed_attention_processor_stays_and_does_the_attention(processor) -> None:
+@pytest.mark.parametrize("method", [ToDo(factor=(2, 2)), ToDo(factor=(2, 2), merge="all")], ids=str)
+def test_an_installed_attention_processor_stays_and_does_the_attention(processor, method) -> None:
     unet, other = sdxl_unet(), sdxl_unet()
     other.set_attn_processor(processor)
-    apply_patch(unet, ToDo(factor=(2, 2)))
-    apply_patch(other, ToDo(factor=(2, 2)))
+    apply_patch(unet, method)
+    apply_patch(other, method)
     assert all(block.attn.processor is processor for block in self_attention(other))
     torch.testing.assert_close(predict(other), predict(unet))
 
@@ -135,7 +144,8 @@ def test_todo_works_beside_an_ip_adapter() -> None:
 
 
 @pytest.mark.compatibility("`attention_mask` over the image", methods=[ToDo()])
-def test_an_attention_mask_is_sampled_along() -> None:
+@pytest.mark.parametrize("merge", ["keys-values", "all"])
+def test_an_attention_mask_is_sampled_along(merge) -> None:
     unet = sd15_unet(
         down_block_types=("CrossAttnDownBlock2D",) + ("DownBlock2D",) * 3,
         up_block_types=("UpBlock2D",) * 3 + ("CrossAttnUpBlock2D",),
@@ -144,7 +154,7 @@ def test_an_attention_mask_is_sampled_along() -> None:
     keep = torch.ones(2, 64)
     keep[:, 9::2] = 0  # of every cell below the first row, the token that ToDo keeps stays
     keep[:, 1::2] = 0
-    apply_patch(unet, ToDo())
+    apply_patch(unet, ToDo(merge=merge))
     inputs = unet_inputs(unet, 8, 8)
     with torch.no_grad():
         unmasked = unet(**inputs)[0]
@@ -156,7 +166,7 @@ def test_an_attention_mask_is_sampled_along() -> None:
 @pytest.mark.compatibility(
     "`attention_mask` over the image", result="refused: it can be neither averaged nor merged"
 )
-@pytest.mark.parametrize("method", [ToDo(pooling="average"), ToMe()], ids=str)
+@pytest.mark.parametrize("method", [ToDo(pooling="average"), ToMe(), ToMe(merge="keys-values")], ids=str)
 def test_an_attention_mask_is_neither_averaged_nor_merged_but_refused(method) -> None:
     unet = sd15_unet()
     apply_patch(unet, method)

@@ -7,6 +7,7 @@ import tomesd
 import torch
 
 from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_unet
+from tests.todo_patch.written_out import WrittenOutMerging
 from todo_patch import ToDo, ToMe, apply_patch, plan, remove_patch
 from todo_patch.blocks import self_attention
 
@@ -44,20 +45,44 @@ def test_tome_is_tomesd_called_directly_after_the_same_seed(make, method, max_do
     assert not torch.allclose(expected[0], baseline)
 
 
+@pytest.mark.parametrize("make", [sdxl_unet, sd15_unet])
+@pytest.mark.parametrize(
+    "todo", [ToDo(factor=2), ToDo(factor=3), ToDo(factor=(2, 2)), ToDo(factor=(3, 3))], ids=str
+)
+@pytest.mark.parametrize("latent", [(12, 16), (13, 14)], ids=str)
+@pytest.mark.parametrize("batch", [2, 1])
+def test_tome_on_keys_and_values_is_the_written_out_attention(make, todo, latent, batch) -> None:
+    method = ToMe.like(todo, seed=SEED, merge="keys-values")
+    unet, reference = make(), make()
+    generator = torch.Generator().manual_seed(SEED)
+    for block in self_attention(reference):
+        if block.level < method.levels:
+            merging = WrittenOutMerging(block.block, latent, method.ratio, method.stride, generator)
+            block.attn.set_processor(merging)
+    apply_patch(unet, method)
+    for _ in range(2):
+        output = predict(unet, *latent, batch=batch)
+        torch.testing.assert_close(output, predict(reference, *latent, batch=batch))
+    assert not torch.allclose(output, predict(make(), *latent, batch=batch), rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.compatibility("sizes that the factor does not divide")
 @pytest.mark.parametrize("latent", [(9, 9), (4, 64), (13, 40), (17, 17)], ids=str)
-@pytest.mark.parametrize("method", [ToMe(levels=1), ToMe(levels=2, ratio=0.5)], ids=str)
+@pytest.mark.parametrize(
+    "method", [ToMe(levels=1), ToMe(levels=2, ratio=0.5), ToMe(levels=2, merge="keys-values")], ids=str
+)
 def test_merging_uses_the_grid_of_the_block_at_any_size(latent, method) -> None:
     unet = sd15_unet()
     apply_patch(unet, method)
     lengths = {}
     for block in self_attention(unet):
-        block.attn.to_q.register_forward_pre_hook(
-            lambda _, args, name=block.name: lengths.update({name: args[0].shape[1]})
-        )
+        for projection in (block.attn.to_q, block.attn.to_k):
+            projection.register_forward_pre_hook(
+                lambda _, args, name=block.name: lengths.setdefault(name, []).append(args[0].shape[1])
+            )
     predict(unet, *latent)
     planned = plan(unet, method, 8 * latent[0], 8 * latent[1])
-    assert lengths == {block.name: block.query_tokens for block in planned.blocks}
+    assert lengths == {block.name: [block.query_tokens, block.kv_tokens] for block in planned.blocks}
 
 
 def test_a_grid_smaller_than_the_stride_is_a_worded_error(unet) -> None:
@@ -98,7 +123,10 @@ def test_odd_batches_ignore_the_seed_and_the_plan_says_so(unet) -> None:
 )
 def test_blocks_that_tomesd_would_run_wrongly_are_refused() -> None:
     unet = sdxl_unet(attention_type="gated")
-    with pytest.raises(ValueError, match="cannot run this kind"):
+    with pytest.raises(ValueError, match=r"cannot run this kind.* use merge='keys-values' or ToDo"):
         apply_patch(unet, ToMe())
     remove_patch(unet)
-    apply_patch(unet, ToDo())
+    baseline = predict(unet)
+    for method in (ToMe(merge="keys-values"), ToDo(), ToDo(merge="all")):
+        apply_patch(unet, method)
+        assert not torch.allclose(predict(unet), baseline)

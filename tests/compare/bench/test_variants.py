@@ -9,10 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from compare import methods
 from compare.bench.variants import TODO_PROCESSOR, TODO_TWO_LEVELS, Variant, bench_methods, variants
-from compare.methods import BASELINE, METHODS, TODO, TODO_ROTATING, TOME, Method
+from compare.methods import BASELINE, METHODS, TODO, TODO_ALL, TODO_ROTATING, TOME, TOME_KV, Method
 from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, unet_inputs
 from tests.helpers.traces import traces_of_a_patch
-from todo_patch import plan
+from todo_patch import begin_run, plan
 
 HEIGHT, WIDTH = 13, 10  # of the latents
 VARIANTS = variants(bench_methods(), [2])
@@ -31,7 +31,9 @@ def flops(pipe, variant: Variant) -> int:
 
 
 @pytest.mark.parametrize("make", [sdxl_pipeline, sd15_pipeline])
-@pytest.mark.parametrize("method", [TODO, TODO_TWO_LEVELS, TOME], ids=lambda method: method.id)
+@pytest.mark.parametrize(
+    "method", [TODO, TODO_TWO_LEVELS, TODO_ALL, TOME, TOME_KV], ids=lambda method: method.id
+)
 def test_an_upper_bound_removes_exactly_what_the_plan_counts_as_removable(make, method) -> None:
     pipe = make()
     pipe.unet.set_attn_processor(AttnProcessor())  # the FLOP counter does not know the CPU's fused attention
@@ -55,14 +57,20 @@ def test_the_processor_does_what_the_hooks_do(loaded) -> None:
 def test_a_variant_changes_the_output_and_then_the_model_is_what_it_was(loaded, variant) -> None:
     unet = loaded.pipe.unet
     processors = dict(unet.attn_processors)
-    inputs = unet_inputs(unet, HEIGHT, WIDTH)
-    with torch.no_grad():
-        baseline = unet(**inputs)[0]
-        with on(loaded.pipe, variant):
-            assert not torch.allclose(unet(**inputs)[0], baseline)
-        assert torch.equal(unet(**inputs)[0], baseline)
+    baseline = run_of_four_steps(unet)
+    with on(loaded.pipe, variant):
+        assert not torch.allclose(run_of_four_steps(unet), baseline)
+    assert torch.equal(run_of_four_steps(unet), baseline)
     assert unet.attn_processors == processors
     assert traces_of_a_patch(loaded.pipe) == []
+
+
+@torch.no_grad()
+def run_of_four_steps(unet: torch.nn.Module) -> torch.Tensor:
+    inputs = unet_inputs(unet, HEIGHT, WIDTH)
+    begin_run(unet, steps=4)
+    noisy = (inputs["sample"] * scale for scale in (1.0, 1.5, 3.0, 2.0))
+    return torch.stack([unet(**inputs | {"sample": sample})[0] for sample in noisy])
 
 
 def test_compiled_code_sees_upper_bounds_and_the_processor() -> None:
@@ -85,6 +93,12 @@ def test_variants_are_baseline_methods_by_factor_and_each_upper_bound_once() -> 
     )
     assert [str(bound) for bound in shown[-2:]] == ["Upper bound of ToMe", "Upper bound of ToDo"]
     assert [bound.upper_bound for bound in shown[-2:]] == list(shown[-2:])
+
+
+def test_methods_that_merge_the_same_tokens_share_an_upper_bound() -> None:
+    assert Variant(TOME_KV, 2).upper_bound == Variant(TODO, 2).upper_bound
+    assert Variant(TODO_ALL, 2).upper_bound == Variant(TOME, 2).upper_bound
+    assert Variant(TODO, 2).upper_bound != Variant(TOME, 2).upper_bound
 
 
 def test_variants_are_found_again_by_the_ids_in_a_file() -> None:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from compare.study import two_by_two
+from compare.study.curve import points
+from compare.study.two_by_two import QUADRANTS, markdown
+from tests.helpers.sweeps import SETTINGS, swept
+
+
+@pytest.fixture
+def four(loaded, tmp_path) -> list:
+    text = SETTINGS.replace('["tome", "todo"]', '["todo", "todo-all", "tome", "tome-kv"]')
+    return swept(loaded, tmp_path, text.replace("[2, 3]", "[2]").replace("[1, 2]", "[1]"))
+
+
+def test_each_method_is_in_the_row_of_which_and_the_column_of_what(four) -> None:
+    *_, similar, grid = markdown(points(four)).splitlines()
+    for line, which in ((similar, "by similarity"), (grid, "by the grid")):
+        _, _, _, name, *cells, _ = (cell.strip() for cell in line.split("|"))
+        assert name == which
+        for cell, method in zip(cells, QUADRANTS[which], strict=True):
+            (point,) = points(row for row in four if row.method == method.id)
+            speedup, psnr, ssim = cell.split(", ")
+            assert speedup == f"{point.speedup.middle:.2f}×"
+            assert psnr == f"{point.psnr.middle:.1f} dB"
+            assert ssim == f"SSIM {point.ssim.middle:.3f}"
+
+
+def test_a_setting_without_all_four_has_no_row(four) -> None:
+    three = [row for row in four if row.method != "tome-kv"]
+    assert len(markdown(points(three)).splitlines()) == 2
+
+
+def test_the_command_prints_it_and_says_what_it_cannot_read(four, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["two_by_two", str(tmp_path / "out")])
+    two_by_two.main()
+    assert capsys.readouterr().out == markdown(points(four))
+    monkeypatch.setattr(sys, "argv", ["two_by_two", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit):
+        two_by_two.main()
+    assert "nowhere" in capsys.readouterr().err
