@@ -1,6 +1,6 @@
 """Gradient checkpointing: what a block used in its forward, its recomputation in the backward pass uses too.
 
-A recomputation calls single transformer blocks, long after the UNet call that they belong to, and with the
+A recomputation calls single transformer blocks, long after the call that they belong to, and with the
 very tensors of that call. So what a block used is kept by its input, for as long as that tensor lives.
 """
 
@@ -17,7 +17,7 @@ from .blocks import SelfAttention
 
 
 class Recall:
-    """Hooks on the transformer blocks of a UNet, from its first call with gradient checkpointing on.
+    """Hooks on the transformer blocks of a denoiser, from its first call with gradient checkpointing on.
 
     Args:
         save: from a transformer block to what it is about to use.
@@ -30,7 +30,7 @@ class Recall:
         save: Callable[[torch.nn.Module], Any],
         restore: Callable[[torch.nn.Module, Any], None],
     ) -> None:
-        self._blocks = [site.block for site in blocks]
+        self._blocks = list(dict.fromkeys(site.block for site in blocks))  # some have two
         self._save, self._restore = save, restore
         self._handles: list[Any] = []
 
@@ -80,7 +80,7 @@ def _before_block(block: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[st
         used.by_input[tokens] = used.save(block)
     elif used.checkpointed:
         raise RuntimeError(
-            "A patched UNet cannot be trained with reentrant gradient checkpointing: enable it with "
+            "A patched model cannot be trained with reentrant gradient checkpointing: enable it with "
             "use_reentrant=False, which is diffusers' default."
         )
 

@@ -9,17 +9,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import I2VGenXLUNet, UNet3DConditionModel, UNetMotionModel
+from diffusers import (
+    DiTTransformer2DModel,
+    I2VGenXLUNet,
+    LatteTransformer3DModel,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+    UNet3DConditionModel,
+    UNetMotionModel,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import grid as grids
 from . import tome
-from .blocks import SelfAttention, find_denoiser, require_methods, self_attention
+from .blocks import TRANSFORMERS, SelfAttention, find_denoiser, require_methods, self_attention
 from .methods import Forecast, ToDo, ToMe, first_steps, in_turn, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give
+T5_PROMPT_TOKENS = {PixArtTransformer2DModel: 300, LatteTransformer3DModel: 120}  # 300 is PixArt-Sigma's
+JOINT_PROMPT_TOKENS = 77 + 256  # Stable Diffusion 3's, of CLIP and T5
 TIME_IDS = 6  # numbers on size and crop that SDXL is given
-VIDEO_UNETS = (UNet3DConditionModel, UNetMotionModel, I2VGenXLUNet)
+VIDEO_MODELS = (UNet3DConditionModel, UNetMotionModel, I2VGenXLUNet, LatteTransformer3DModel)
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,6 @@ class BlockPlan:
 
     @property
     def patched(self) -> bool:
-        """Whether it works with fewer tokens."""
         return self.query_tokens < self.tokens or self.kv_tokens < self.tokens
 
 
@@ -110,16 +119,18 @@ def plan(
     Raises:
         NothingToPatch: as `apply_patch`.
         TypeError: as `apply_patch`.
-        ValueError: the size is not one that the VAE can make, a grid is too small for the method, `steps` is
-            not allowed or missing, or the run is too short for the `Forecast`.
+        ValueError: the size is not one that VAE and denoiser can make, a grid is too small for the method,
+            `steps` is not allowed or missing, or the run is too short for the `Forecast`.
     """
     denoiser = find_denoiser(model)
     methods = method if isinstance(method, tuple) else (method,)
     require_methods(denoiser, methods)
+    sites = self_attention(denoiser)
     scale = getattr(model, "vae_scale_factor", vae_scale_factor)
+    side = scale * max((site.patch_size for site in sites), default=1)  # of the smallest image
     for name, value in (("height", height), ("width", width)):
-        if not is_int(value) or value < scale or value % scale:
-            raise ValueError(f"{name}={value!r} is not allowed; it must be a multiple of {scale} pixels.")
+        if not is_int(value) or value < side or value % side:
+            raise ValueError(f"{name}={value!r} is not allowed; it must be a multiple of {side} pixels.")
     attention = next((m for m in methods if not isinstance(m, Forecast)), ToDo(factor=1))
     forecast = next((m for m in methods if isinstance(m, Forecast)), Forecast(share=0))
     if steps is None and not forecast.asks_for_nothing:
@@ -128,16 +139,15 @@ def plan(
         raise ValueError(f"steps={steps!r} is not allowed; it must be an int of at least 1.")
 
     latent = height // scale, width // scale
-    sites = self_attention(denoiser)
     turns = in_turn(attention)
-    blocks = {turn: _plan_blocks(sites, turn, latent) for turn in turns}
+    blocks = {turn: tuple(_plan_block(site, turn, site.grid(*latent)) for site in sites) for turn in turns}
     shown = next((turn for turn in turns if not turn.asks_for_nothing), attention)
 
     run = steps or 1
     forecasts = forecast.steps(run)
     made = [step for step in range(run) if step not in forecasts]
     on = [shown] if steps is None else [_turn_at(step, run, turns) for step in made]
-    call = unet_flops(denoiser, *latent)
+    call = denoiser_flops(denoiser, *latent)
     saved = sum(b.flops_before - b.flops_after for turn in on if turn for b in blocks[turn])
     removable = sum(_removable(sites, turn, blocks[turn]) for turn in on if turn)
     notes = _notes(attention, steps) if attention in methods else ()
@@ -160,43 +170,45 @@ def _turn_at(step: int, run: int, turns: tuple[ToDo | ToMe, ...]) -> ToDo | ToMe
     return next((turn for turn in turns if step < first_steps(turn.until, run)), None)
 
 
-def unet_flops(unet: torch.nn.Module, height: int, width: int) -> int:
-    """FLOPs of one call of a UNet of this configuration on one latent (one frame of a video), counted on the
-    meta device.
+def denoiser_flops(denoiser: torch.nn.Module, height: int, width: int) -> int:
+    """FLOPs of one call of a denoiser of this configuration on one latent (one frame of a video), counted on
+    the meta device.
 
     Raises:
-        ValueError: a UNet of this configuration needs inputs that are not known here.
+        ValueError: a denoiser of this configuration needs inputs that are not known here.
     """
     config = {
         key: value
-        for key, value in unet.config.items()
+        for key, value in denoiser.config.items()
         if not key.startswith("_") and key != "quantization_config"
     }
     if config.get("encoder_hid_dim") is None and "encoder_hid_dim_type" in config:
         config["encoder_hid_dim_type"] = None  # where an IP-Adapter has left its mark
     try:
-        return _count_flops(unet.__class__, json.dumps(config, sort_keys=True), height, width)
+        return _count_flops(denoiser.__class__, json.dumps(config, sort_keys=True), height, width)
     except Exception as error:  # whatever a model raises that is given too little
         raise ValueError(
-            f"The FLOPs of this {type(unet).__name__} cannot be counted: it needs inputs that `plan` does "
-            f"not know ({error}). It can be patched all the same."
+            f"The FLOPs of this {type(denoiser).__name__} cannot be counted: it needs inputs that `plan` "
+            f"does not know ({error}). It can be patched all the same."
         ) from error
 
 
 @functools.lru_cache(maxsize=64)
-def _count_flops(unet_class: type[Any], config_json: str, height: int, width: int) -> int:
+def _count_flops(denoiser_class: type[Any], config_json: str, height: int, width: int) -> int:
     config = json.loads(config_json)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        unet_class.from_config(config)(**_inputs(unet_class, config, height, width))
+        denoiser_class.from_config(config)(**_inputs(denoiser_class, config, height, width))
     return counter.get_total_flops()
 
 
-def _inputs(unet_class: type[Any], config: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+def _inputs(denoiser_class: type[Any], config: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    frames = (1,) if issubclass(denoiser_class, VIDEO_MODELS) else ()
+    latent = torch.empty(1, config["in_channels"], *frames, height, width)
+    if issubclass(denoiser_class, TRANSFORMERS):
+        return _inputs_of_transformer(denoiser_class, config, latent)
     prompt_width = config.get("encoder_hid_dim") or config["cross_attention_dim"]
-    frames = (1,) if issubclass(unet_class, VIDEO_UNETS) else ()
-    sample = torch.empty(1, config["in_channels"], *frames, height, width)
     inputs: dict[str, Any] = {
-        "sample": sample,
+        "sample": latent,
         "timestep": torch.empty((), dtype=torch.int64),
         "encoder_hidden_states": torch.empty(1, PROMPT_TOKENS, prompt_width),
     }
@@ -208,25 +220,37 @@ def _inputs(unet_class: type[Any], config: dict[str, Any], height: int, width: i
         }
     if config.get("num_class_embeds") is not None:  # the x4 upscaler's level of noise
         inputs["class_labels"] = torch.empty(1, dtype=torch.int64)
-    if issubclass(unet_class, I2VGenXLUNet):
+    if issubclass(denoiser_class, I2VGenXLUNet):
         inputs |= {
             "fps": torch.empty(1),
-            "image_latents": sample,
+            "image_latents": latent,
             "image_embeddings": torch.empty(1, prompt_width),
         }
     return inputs
-
-
-def _plan_blocks(
-    sites: tuple[SelfAttention, ...], method: ToDo | ToMe, latent: tuple[int, int]
-) -> tuple[BlockPlan, ...]:
-    return tuple(_plan_block(site, method, grids.grid_at(*latent, site.depth)) for site in sites)
 
 
 def _removable(sites: tuple[SelfAttention, ...], method: ToDo | ToMe, blocks: tuple[BlockPlan, ...]) -> int:
     """FLOPs of all that a method of this kind could remove, at the levels that it patches."""
     part = _attention_flops if method.merge == "all" else _key_value_flops
     return sum(part(s.attn, b.tokens, b.tokens) for s, b in zip(sites, blocks, strict=True) if b.patched)
+
+
+def _inputs_of_transformer(
+    transformer_class: type, config: dict[str, Any], latent: torch.Tensor
+) -> dict[str, Any]:
+    inputs = {"hidden_states": latent, "timestep": torch.empty(1, dtype=torch.int64)}
+    if issubclass(transformer_class, DiTTransformer2DModel):
+        return inputs | {"class_labels": torch.empty(1, dtype=torch.int64)}
+    if issubclass(transformer_class, SD3Transformer2DModel):
+        return inputs | {
+            "encoder_hidden_states": torch.empty(1, JOINT_PROMPT_TOKENS, config["joint_attention_dim"]),
+            "pooled_projections": torch.empty(1, config["pooled_projection_dim"]),
+        }
+    prompt_tokens = T5_PROMPT_TOKENS[transformer_class]
+    inputs["encoder_hidden_states"] = torch.empty(1, prompt_tokens, config["caption_channels"])
+    if issubclass(transformer_class, PixArtTransformer2DModel):
+        inputs["added_cond_kwargs"] = {"resolution": torch.empty(1, 2), "aspect_ratio": torch.empty(1, 1)}
+    return inputs
 
 
 def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int]) -> BlockPlan:
@@ -254,13 +278,20 @@ def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int])
 
 
 def _attention_flops(attn: Any, queries: int, keys: int) -> int:
-    query_and_output = 2 * queries * attn.inner_dim * (attn.query_dim + attn.out_dim)
-    return query_and_output + _key_value_flops(attn, queries, keys)
+    prompt = _prompt_tokens(attn)
+    query_and_output = 2 * (queries + prompt) * attn.inner_dim * (attn.query_dim + attn.out_dim)
+    return query_and_output + _key_value_flops(attn, queries, keys + prompt)
 
 
 def _key_value_flops(attn: Any, queries: int, keys: int) -> int:
     """The key and value projections, and the attention product (q times k, weights times v)."""
-    return 4 * keys * attn.query_dim * attn.inner_kv_dim + 4 * queries * keys * attn.inner_dim
+    products = 4 * (queries + _prompt_tokens(attn)) * keys * attn.inner_dim
+    return 4 * keys * attn.query_dim * attn.inner_kv_dim + products
+
+
+def _prompt_tokens(attn: Any) -> int:
+    """Tokens that joint attention has beside the image's."""
+    return 0 if attn.added_kv_proj_dim is None else JOINT_PROMPT_TOKENS
 
 
 def _notes(method: ToDo | ToMe, steps: int | None) -> tuple[str, ...]:

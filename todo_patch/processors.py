@@ -13,7 +13,12 @@ import torch
 from .blocks import SelfAttention
 
 # Perturbed attention guidance (PAG): each query is given its own value.
-_PERTURBING = {"PAGIdentitySelfAttnProcessor2_0", "PAGCFGIdentitySelfAttnProcessor2_0"}
+_PERTURBING = {
+    "PAGIdentitySelfAttnProcessor2_0",
+    "PAGCFGIdentitySelfAttnProcessor2_0",
+    "PAGJointAttnProcessor2_0",
+    "PAGCFGJointAttnProcessor2_0",
+}
 # Self-attention guidance (SAG): the pipeline reads how much attention each token gets.
 _STORING = {"CrossAttnStoreProcessor"}
 
@@ -23,8 +28,8 @@ def require_usable(block: SelfAttention) -> None:
     if processor.__name__.startswith("Fused"):
         raise ValueError(
             f"{block.name} has fused query, key and value projections, and merge='keys-values' needs keys "
-            "and values of other tokens than the queries. Call unet.unfuse_qkv_projections() first, or use "
-            "merge='all'."
+            "and values of other tokens than the queries. Call unfuse_qkv_projections() of the model first, "
+            "or use merge='all'."
         )
     if _tells_prompts_by_keys(processor):
         raise ValueError(
@@ -53,7 +58,7 @@ def _tells_prompts_by_keys(processor: type[Any]) -> bool:
 
 
 def needs_all_tokens(attn: torch.nn.Module) -> bool:
-    """Whether a guidance method works on this attention in the UNet call that begins, and needs a key and a
+    """Whether a guidance method works on this attention in the call that begins, and needs a key and a
     value for each query. Such a block is left alone in that call."""
     registry = vars(attn).get("_diffusers_hook")  # a guider's hook; a pipeline sets a processor
     return (

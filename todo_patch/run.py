@@ -56,7 +56,7 @@ class Run:
         thread = threading.get_ident()
         if not self._in_progress.acquire(blocking=False) and self._thread != thread:
             raise RuntimeError(
-                "Two threads call one patched UNet at the same time. Give each thread a copy of it "
+                "Two threads call one patched model at the same time. Give each thread a copy of it "
                 "(copy.deepcopy), or let one wait for the other."
             )
         self._thread = thread

@@ -5,7 +5,9 @@
 x are the tokens of the block and D is the downsampling in `grid.py`. The hooks set D(x) as the
 `encoder_hidden_states` of `attn1`. The attention processor that is installed stays and does the rest.
 
-With `merge="all"` the hooks give `attn1` D(x) in the place of x, and each token what comes out for its cell.
+Joint attention has a prompt there, with keys and values of its own: D(x) is then given to the projections of
+the image's keys and values, in the place of x. With `merge="all"` the hooks give `attn1` D(x) in the place of
+x, and each token what comes out for its cell.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from .grid import (
     cell_index,
     downsample_average,
     downsample_nearest,
-    grid_at,
     offset_order,
     token_index,
     upsample_nearest,
@@ -38,6 +39,7 @@ class Site:
     """What one self-attention block is to do in the UNet call in progress."""
 
     factor: int
+    replaces: bool  # D(x) is given in the place of x
     offsets: tuple[tuple[int, int], ...]  # of the token to keep in its cell: a cycle over steps and blocks
     on: bool = False
     grid: tuple[int, int] = (0, 0)
@@ -61,15 +63,18 @@ class ToDoPatch:
         self.cells_of = functools.lru_cache(maxsize=64)(cell_index)
         hook = _keep_tokens if method.pooling == "nearest" else _keep_averages
         self._handles: list[Any] = []
+        self._hooked: list[torch.nn.Module] = []
         for block in self.blocks:
             factor = method.factors[block.level]
             offsets = offset_order(factor) if method.grid == "rotating" else ((0, 0),)
-            attn = block.attn
-            attn._todo_site = Site(factor, offsets)
-            attn.__class__ = marked(type(attn), ToDoPatch)
-            self._handles.append(attn.register_forward_pre_hook(hook, with_kwargs=True))
+            site = Site(factor, block.is_joint or method.merge == "all", offsets)
+            for module in _takes_tokens(block):
+                module._todo_site = site
+                module.__class__ = marked(type(module), ToDoPatch)
+                self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+                self._hooked.append(module)
             if method.merge == "all":
-                self._handles.append(attn.register_forward_hook(_copy_back))
+                self._handles.append(block.attn.register_forward_hook(_copy_back))
 
     def before_call(self, denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
         """Set what every block does in the call that begins."""
@@ -81,9 +86,9 @@ class ToDoPatch:
         index_of, cells_of = (token_index, cell_index) if is_freezing() else (self.index_of, self.cells_of)
         self._require_usable()  # a pipeline may exchange processors at each call
         for number, block in enumerate(self.blocks):
-            site = block.attn._todo_site
+            site = _site(block)
             site.on = on and not needs_all_tokens(block.attn)
-            site.grid = grid_at(*sample.shape[-2:], block.depth)
+            site.grid = block.grid(*sample.shape[-2:])
             if self.method.pooling == "nearest":
                 offset = site.offsets[(turn + number) % len(site.offsets)]
                 site.index = index_of(site.grid, site.factor, offset, sample.device)
@@ -101,17 +106,36 @@ class ToDoPatch:
         self._recall.remove()
         for handle in self._handles:
             handle.remove()
-        for block in self.blocks:
-            block.attn.__class__ = type(block.attn).__base__
-            del block.attn._todo_site
+        for module in self._hooked:
+            module.__class__ = type(module).__base__
+            del module._todo_site
 
 
-def _use_of(block: torch.nn.Module) -> dict[str, Any]:
-    return dict(vars(block.attn1._todo_site))
+def _takes_tokens(block: SelfAttention) -> tuple[torch.nn.Module, ...]:
+    return (block.attn.to_k, block.attn.to_v) if block.is_joint else (block.attn,)
 
 
-def _use(block: torch.nn.Module, used: dict[str, Any]) -> None:
-    vars(block.attn1._todo_site).update(used)
+def _site(block: SelfAttention) -> Site:
+    for module in _takes_tokens(block):
+        if "_todo_site" not in vars(module):
+            raise RuntimeError(
+                f"The key and value projections of {block.name} were exchanged after it had been patched, as "
+                "loading or unloading a LoRA does. Say apply_patch again."
+            )
+    return module._todo_site
+
+
+def _sites_of(block: torch.nn.Module) -> list[Site]:
+    return [vars(module)["_todo_site"] for module in block.modules() if "_todo_site" in vars(module)]
+
+
+def _use_of(block: torch.nn.Module) -> list[dict[str, Any]]:
+    return [dict(vars(site)) for site in _sites_of(block)]
+
+
+def _use(block: torch.nn.Module, used: list[dict[str, Any]]) -> None:
+    for site, use in zip(_sites_of(block), used, strict=True):
+        vars(site).update(use)
 
 
 # The hooks below run inside compiled code. They read from the module, never from a closure: torch guards on
@@ -119,9 +143,9 @@ def _use(block: torch.nn.Module, used: dict[str, Any]) -> None:
 # would be a new graph.
 
 
-def _keep_tokens(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _keep_tokens(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """D(x) is one token of every cell."""
-    site = attn._todo_site
+    site = module._todo_site
     if not site.on:
         return None
     tokens = args[0]
@@ -133,9 +157,9 @@ def _keep_tokens(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str,
     return _give(site, downsample_nearest(tokens, index), args, kwargs)
 
 
-def _keep_averages(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _keep_averages(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """D(x) is the mean of every cell."""
-    site = attn._todo_site
+    site = module._todo_site
     if not site.on:
         return None
     if kwargs.get("attention_mask") is not None:
@@ -150,7 +174,7 @@ def _keep_averages(attn: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[st
 
 def _give(site: Site, kept: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """K = W_k D(x), V = W_v D(x), and Q = W_q x stays whole; or Q = W_q D(x) too."""
-    if site.cells is not None:
+    if site.replaces:
         return (kept, *args[1:]), kwargs
     kwargs["encoder_hidden_states"] = kept
     return args, kwargs
@@ -166,6 +190,6 @@ def _require_grid(tokens: torch.Tensor, site: Site) -> None:
     if tokens.shape[1] != height * width:
         raise RuntimeError(
             f"A self-attention block got {tokens.shape[1]} tokens where the patch expects a grid of "
-            f"{height}x{width}. Call the UNet itself (not its forward or its parts), with a sample of "
+            f"{height}x{width}. Call the model itself (not its forward or its parts), with a latent of "
             "[batch, channels, height, width]."
         )

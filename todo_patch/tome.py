@@ -17,7 +17,6 @@ import torch
 
 from .blocks import SelfAttention, latent_of
 from .checkpointing import Recall
-from .grid import grid_at
 from .marking import known_as, marked
 from .methods import ToMe
 from .processors import needs_all_tokens, require_usable, stores_its_map
@@ -86,7 +85,7 @@ class ToMePatch:
         on = self.run.within(self.method.until)
         needs_all = stores_its_map if self.method.merge == "all" else needs_all_tokens
         for block in self._blocks:
-            grid = grid_at(*sample.shape[-2:], block.depth)
+            grid = block.grid(*sample.shape[-2:])
             require_room(grid, block.level, self.method)
             info = block.block._tome_info
             info["size"] = grid

@@ -30,21 +30,28 @@ class InTurn:
         self._methods = in_turn(method)
         self._put_on = put_on
         self._run = run
-        for other in self._methods[1:]:
-            put_on(other).remove()  # what is refused is refused now
-        self._method, self._part = method, put_on(method)
+        self._on: ToDo | ToMe | None = None
+        self._part: ToDoPatch | ToMePatch | None = None
+        for turn in reversed(self._methods):  # what is refused is refused now
+            self._exchange(turn)
 
     def before_call(self, denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
         if torch.is_grad_enabled() and getattr(denoiser, "is_gradient_checkpointing", False):
             raise RuntimeError(
-                "A method with `then` cannot be trained with gradient checkpointing: another one may be on "
-                "when a block is recomputed. Use one method, or disable gradient checkpointing."
+                "A method with `then` cannot be trained with gradient checkpointing: it may be the turn of "
+                "another when a block is recomputed. Use one method, or disable gradient checkpointing."
             )
-        due = next((m for m in self._methods if self._run.within(m.until)), self._methods[-1])
-        if due != self._method:
-            self._part.remove()
-            self._method, self._part = due, self._put_on(due)
+        turn = next((m for m in self._methods if self._run.within(m.until)), self._methods[-1])
+        if turn != self._on:
+            self._exchange(turn)
         self._part.before_call(denoiser, arguments)
 
+    def _exchange(self, turn: ToDo | ToMe) -> None:
+        self.remove()
+        self._part = self._put_on(turn)
+        self._on = turn
+
     def remove(self) -> None:
-        self._part.remove()
+        part, self._part, self._on = self._part, None, None
+        if part is not None:
+            part.remove()

@@ -8,6 +8,10 @@ Image sizes must be multiples of 8 and at least 32; the VAE factor is 8, so 64x6
 | `sd15_unet`      | 4 levels: h (3 blocks), h/2 (3), h/4 (3), h/8 (1, the middle)               |
 | `sdxl_pipeline`  | `sdxl_unet` in a complete `StableDiffusionXLPipeline`                       |
 | `sd15_pipeline`  | `sd15_unet` in a complete `StableDiffusionPipeline`                         |
+| `pixart`, `dit`, `latte` | one level of h/2 (3 blocks)                                         |
+| `sd3`            | the same; its first block has two attentions, as in Stable Diffusion 3.5    |
+| `pixart_pipeline` | `pixart` in a `PixArtSigmaPipeline` without T5: give it `pixart_prompt()`  |
+| `sd3_pipeline`   | `sd3` in a `StableDiffusion3Pipeline` without encoders: `sd3_prompt()`      |
 """
 
 from __future__ import annotations
@@ -19,7 +23,16 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     DiffusionPipeline,
+    DiTTransformer2DModel,
+    DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LatteTransformer3DModel,
+    PixArtAlphaPipeline,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -122,6 +135,109 @@ def sd15_pipeline(seed: int = 0, **unet_config: Any) -> StableDiffusionPipeline:
     return pipe
 
 
+TRANSFORMER = {
+    "sample_size": 16,
+    "num_layers": 3,
+    "attention_head_dim": 12,  # PixArt-Alpha needs a width of 3n
+    "num_attention_heads": 2,
+    "in_channels": LATENT_CHANNELS,
+    "out_channels": 2 * LATENT_CHANNELS,
+    "patch_size": 2,
+}
+T5 = {
+    "caption_channels": TEXT_WIDTH,
+    "cross_attention_dim": 24,
+    "norm_type": "ada_norm_single",
+    "num_embeds_ada_norm": 1000,
+    "norm_elementwise_affine": False,
+}
+
+
+def pixart(seed: int = 0, **config: Any) -> PixArtTransformer2DModel:
+    """PixArt-Sigma in small; with `sample_size=128` PixArt-Alpha, which is also told the image's size."""
+    return _random(PixArtTransformer2DModel, seed, TRANSFORMER | T5 | config)
+
+
+def dit(seed: int = 0, **config: Any) -> DiTTransformer2DModel:
+    """DiT in small: classes instead of prompts, square images only."""
+    return _random(DiTTransformer2DModel, seed, TRANSFORMER | {"num_embeds_ada_norm": 10} | config)
+
+
+def latte(seed: int = 0, **config: Any) -> LatteTransformer3DModel:
+    """Latte in small: its blocks over time stand beside those over the image."""
+    return _random(LatteTransformer3DModel, seed, TRANSFORMER | T5 | {"video_length": FRAMES} | config)
+
+
+FRAMES = 2
+
+
+def sd3(seed: int = 0, **config: Any) -> SD3Transformer2DModel:
+    """Stable Diffusion 3.5 in small; with `dual_attention_layers=()` and `qk_norm=None` it is 3.0."""
+    defaults: dict[str, Any] = {
+        "out_channels": LATENT_CHANNELS,
+        "joint_attention_dim": TEXT_WIDTH,
+        "caption_projection_dim": 24,
+        "pooled_projection_dim": TEXT_WIDTH,
+        "pos_embed_max_size": 16,
+        "dual_attention_layers": (0,),
+        "qk_norm": "rms_norm",
+    }
+    return _random(SD3Transformer2DModel, seed, TRANSFORMER | defaults | config)
+
+
+def sd3_pipeline(seed: int = 0, **config: Any) -> StableDiffusion3Pipeline:
+    """A Stable Diffusion 3 pipeline (flow matching, VAE of factor 8, no text encoders)."""
+    encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
+    pipe = StableDiffusion3Pipeline(
+        **dict.fromkeys(encoders),
+        vae=vae(seed),
+        transformer=sd3(seed, **config),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def sd3_prompt(seed: int = 0) -> dict[str, Any]:
+    """What a Stable Diffusion 3 pipeline takes in place of a prompt, for `generate`."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "prompt": None,
+        "prompt_embeds": torch.randn(1, 5, TEXT_WIDTH, generator=generator),
+        "negative_prompt_embeds": torch.randn(1, 5, TEXT_WIDTH, generator=generator),
+        "pooled_prompt_embeds": torch.randn(1, TEXT_WIDTH, generator=generator),
+        "negative_pooled_prompt_embeds": torch.randn(1, TEXT_WIDTH, generator=generator),
+    }
+
+
+def pixart_pipeline(seed: int = 0, **config: Any) -> PixArtSigmaPipeline | PixArtAlphaPipeline:
+    """A PixArt pipeline (DPM++ 2M, VAE of factor 8, no T5) with the weights of `seed`."""
+    transformer = pixart(seed, **config)
+    kind = PixArtAlphaPipeline if transformer.use_additional_conditions else PixArtSigmaPipeline
+    scheduler = DPMSolverMultistepScheduler()
+    pipe = kind(
+        tokenizer=None, text_encoder=None, vae=vae(seed), transformer=transformer, scheduler=scheduler
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def pixart_prompt(seed: int = 0) -> dict[str, Any]:
+    """What a PixArt pipeline takes in place of a prompt, for `generate`."""
+    generator = torch.Generator().manual_seed(seed)
+    prompt, negative = (torch.randn(1, 5, TEXT_WIDTH, generator=generator) for _ in range(2))
+    mask = torch.ones(1, 5)
+    return {
+        "prompt": None,
+        "negative_prompt": None,
+        "prompt_embeds": prompt,
+        "prompt_attention_mask": mask,
+        "negative_prompt_embeds": negative,
+        "negative_prompt_attention_mask": mask,
+        "use_resolution_binning": False,
+    }
+
+
 def vae(seed: int = 0) -> AutoencoderKL:
     """A VAE with four levels, so that a latent stands for 8x8 pixels."""
     with torch.random.fork_rng(devices=[]):
@@ -178,11 +294,39 @@ def unet_inputs(
     return inputs
 
 
-def predict(unet: torch.nn.Module, height: int = 12, width: int = 16, **options: Any) -> torch.Tensor:
-    """The output of one call of `unet` on the inputs of `unet_inputs`, without gradients."""
-    inputs = unet_inputs(unet, height, width, **options)
+def transformer_inputs(
+    transformer: torch.nn.Module,
+    height: int,
+    width: int,
+    batch: int = 2,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Keyword arguments for one call of `pixart`, `dit`, `latte` or `sd3` on random latents."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = (FRAMES,) if "video_length" in transformer.config else ()
+    inputs: dict[str, Any] = {
+        "hidden_states": torch.randn(batch, LATENT_CHANNELS, *frames, height, width, generator=generator),
+        "timestep": torch.full((batch,), 500),
+        "return_dict": False,
+    }
+    if isinstance(transformer, DiTTransformer2DModel):
+        return inputs | {"class_labels": torch.arange(batch)}
+    inputs["encoder_hidden_states"] = torch.randn(batch, 5, TEXT_WIDTH, generator=generator)
+    if "pooled_projection_dim" in transformer.config:
+        inputs["pooled_projections"] = torch.randn(batch, TEXT_WIDTH, generator=generator)
+    if "use_additional_conditions" in transformer.config:
+        size = torch.tensor([[8.0 * height, 8.0 * width]] * batch)
+        inputs["added_cond_kwargs"] = {"resolution": size, "aspect_ratio": size[:, :1] / size[:, 1:]}
+    return inputs
+
+
+def predict(denoiser: torch.nn.Module, height: int = 12, width: int = 16, **options: Any) -> torch.Tensor:
+    """The output of one call on the inputs of `unet_inputs` or `transformer_inputs`, without gradients."""
+    make = unet_inputs if hasattr(denoiser, "down_blocks") else transformer_inputs
+    inputs = make(denoiser, height, width, **options)
+    latent = inputs.pop("sample" if make is unet_inputs else "hidden_states")
     with torch.no_grad():
-        return unet(inputs.pop("sample"), **inputs)[0]  # tomesd finds the sample by its position only
+        return denoiser(latent, **inputs)[0]  # tomesd finds the sample by its position only
 
 
 def generate(pipe: DiffusionPipeline, steps: int = 4, **options: Any) -> torch.Tensor:
@@ -193,9 +337,13 @@ def generate(pipe: DiffusionPipeline, steps: int = 4, **options: Any) -> torch.T
 
 
 def _unet(seed: int, config: dict[str, Any]) -> UNet2DConditionModel:
+    return _random(UNet2DConditionModel, seed, config)
+
+
+def _random(model_class: type, seed: int, config: dict[str, Any]) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = UNet2DConditionModel(**config)
+        model = model_class(**config)
         # Freshly made attention is nearly uniform, and a wrong key would hardly show: make it choose.
         for name, weight in model.named_parameters():
             if name.endswith(("to_q.weight", "to_k.weight")):

@@ -195,5 +195,5 @@ def test_image_sizes_may_change_from_call_to_call(unet) -> None:
 def test_calling_around_the_unet_is_an_error_not_a_surprise(unet) -> None:
     apply_patch(unet, ToDo())
     predict(unet, 8, 8)
-    with pytest.raises(RuntimeError, match="Call the UNet itself"):
+    with pytest.raises(RuntimeError, match="Call the model itself"):
         unet.forward(**unet_inputs(unet, 12, 16))

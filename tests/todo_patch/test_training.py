@@ -34,6 +34,17 @@ def test_gradient_checkpointing_gives_the_gradients_that_there_are_without(metho
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in unet.modules()), "a hook was left behind"
 
 
+@pytest.mark.parametrize(
+    "method", [ToDo(until=0.5), ToMe(until=0.5), ToMe(until=0.5, merge="keys-values")], ids=str
+)
+def test_so_it_does_where_the_method_is_off_by_the_time_of_the_backward(method) -> None:
+    unet = sdxl_unet().train()
+    expected = gradients(unet, method, [8, 12, 8])
+    unet.enable_gradient_checkpointing()
+    for ours, theirs in zip(gradients(unet, method, [8, 12, 8]), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.compatibility(
     "gradient checkpointing, reentrant",
     result="refused: use_reentrant=False works",

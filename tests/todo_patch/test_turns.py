@@ -10,7 +10,18 @@ from torch._dynamo.testing import CompileCounter
 
 from tests.helpers.tiny_models import generate, predict, sdxl_pipeline, sdxl_unet, small_unet, unet_inputs
 from tests.helpers.traces import traces_of_a_patch
-from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, begin_run, patched, plan, remove_patch
+from todo_patch import (
+    Forecast,
+    NothingToPatch,
+    Plan,
+    ToDo,
+    ToMe,
+    apply_patch,
+    begin_run,
+    patched,
+    plan,
+    remove_patch,
+)
 
 ROTATING = ToDo(factor=3, grid="rotating")
 TURNS = [
@@ -106,6 +117,23 @@ def test_what_a_later_method_cannot_do_is_refused_at_once(pipe, then, error, say
     assert traces_of_a_patch(pipe) == []
 
 
+def test_what_a_later_method_can_no_longer_do_is_refused_and_comes_off(unet) -> None:
+    apply_patch(unet, ToMe(until=0.5, then=ToDo()))
+    begin_run(unet, steps=2)
+    predict(unet)
+    unet.fuse_qkv_projections()
+    for _ in range(2):
+        begin_run(unet, steps=2)
+        predict(unet)
+        with pytest.raises(ValueError, match="fused"):
+            predict(unet)
+    remove_patch(unet)
+    fused = sdxl_unet()
+    fused.fuse_qkv_projections()
+    assert torch.equal(predict(unet), predict(fused))
+    assert [type(module) for module in unet.modules()] == [type(module) for module in fused.modules()]
+
+
 @pytest.mark.parametrize("then", ["todo", 2, ToDo(until=0.5), ToDo(until=0.4)], ids=str)
 @pytest.mark.parametrize("method", [ToDo, ToMe])
 def test_a_second_method_that_has_no_turn_is_refused(method, then) -> None:
@@ -135,3 +163,21 @@ def test_the_plan_names_what_comes_later() -> None:
     assert "then ToDo(factor=3" in note
     (note,) = plan(sdxl_unet(), ToDo(factor=1, until=0.4, then=ToDo(factor=3)), 64, 64).notes
     assert "baseline" not in note
+
+
+def test_the_plan_of_a_run_counts_each_method_in_its_turn() -> None:
+    def planned(*methods: ToDo | ToMe | Forecast, steps: int = 8) -> Plan:
+        return plan(sdxl_unet(), methods, 64, 64, steps=steps)
+
+    work = planned(ToDo(until=0.5, then=ToMe(until=0.75)))
+    todo, tome = (planned(method, steps=1) for method in (ToDo(), ToMe()))
+    assert work.total_after == 4 * todo.total_after + 2 * tome.total_after + 2 * todo.total_before
+    late = planned(ToDo(until=0.5, then=ToMe()), Forecast(share=0.25, after=0.5))
+    assert late.total_after == 4 * todo.total_after + 2 * tome.total_after
+
+
+def test_forecasts_and_turns_go_together(pipe) -> None:
+    with patched(pipe, ToDo(until=0.5, then=ToMe()), Forecast()):
+        first = generate(pipe, 8)
+        assert torch.equal(generate(pipe, 8), first)
+    assert traces_of_a_patch(pipe) == []

@@ -87,14 +87,17 @@ def merge_similar(
 
 def attend(attn: Any, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
     """The attention of tokens [B, N, C] to tokens [B, M, C], with the weights of an attention module."""
-    query, key, value = attn.to_q(queries), attn.to_k(keys), attn.to_v(keys)
-    head_width = query.shape[-1] // attn.heads
-    heads = []
-    for head in range(attn.heads):
+    return attn.to_out[0](heads_apart(attn.to_q(queries), attn.to_k(keys), attn.to_v(keys), attn.heads))
+
+
+def heads_apart(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int) -> torch.Tensor:
+    head_width = query.shape[-1] // heads
+    outputs = []
+    for head in range(heads):
         part = slice(head * head_width, (head + 1) * head_width)
         scores = query[..., part] @ key[..., part].transpose(1, 2) / head_width**0.5
-        heads.append(scores.softmax(-1) @ value[..., part])
-    return attn.to_out[0](torch.cat(heads, dim=-1))
+        outputs.append(scores.softmax(-1) @ value[..., part])
+    return torch.cat(outputs, dim=-1)
 
 
 def grid_of(tokens: torch.Tensor, latent: Grid) -> Grid:
@@ -123,13 +126,48 @@ class WrittenOutAttention:
     ) -> torch.Tensor:
         assert encoder_hidden_states is None
         assert attention_mask is None
-        offset = self.offsets[self.calls % len(self.offsets)]
-        self.calls += 1
-        grid = grid_of(hidden_states, self.latent)
-        kept = downsample(hidden_states, grid, self.factor, offset)
+        kept = self.keep(hidden_states)
         if self.merge == "all":
+            grid = grid_of(hidden_states, self.latent)
             return upsample(attend(attn, kept, kept), grid, self.factor)
         return attend(attn, hidden_states, kept)
+
+    def keep(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        offset = self.offsets[self.calls % len(self.offsets)]
+        self.calls += 1
+        return downsample(hidden_states, grid_of(hidden_states, self.latent), self.factor, offset)
+
+
+class WrittenOutJointAttention(WrittenOutAttention):
+    """The same for a block that attends to its prompt at the same time. The prompt stays whole."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        assert attention_mask is None
+
+        def normed(tokens: torch.Tensor, norm: Any) -> torch.Tensor:
+            return tokens if norm is None else norm(tokens.unflatten(-1, (attn.heads, -1))).flatten(-2)
+
+        kept = self.keep(hidden_states)
+        query = normed(attn.to_q(hidden_states), attn.norm_q)
+        key = normed(attn.to_k(kept), attn.norm_k)
+        value = attn.to_v(kept)
+        if encoder_hidden_states is not None:
+            prompt_query = normed(attn.add_q_proj(encoder_hidden_states), attn.norm_added_q)
+            prompt_key = normed(attn.add_k_proj(encoder_hidden_states), attn.norm_added_k)
+            query = torch.cat([query, prompt_query], dim=1)
+            key = torch.cat([key, prompt_key], dim=1)
+            value = torch.cat([value, attn.add_v_proj(encoder_hidden_states)], dim=1)
+        output = heads_apart(query, key, value, attn.heads)
+        image, prompt = output.split([hidden_states.shape[1], query.shape[1] - hidden_states.shape[1]], dim=1)
+        if encoder_hidden_states is None:
+            return attn.to_out[0](image)
+        return attn.to_out[0](image), prompt if attn.context_pre_only else attn.to_add_out(prompt)
 
 
 class WrittenOutMerging:
