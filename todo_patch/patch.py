@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from . import forecast, todo, tome
 from .blocks import SelfAttention, find_denoiser, require_methods, self_attention
 from .exchange import unwatch, watch, watched
+from .hooks import forecast, todo, tome
+from .hooks.turns import InTurn
 from .methods import Forecast, ToDo, ToMe, in_turn, is_int
 from .run import Run, is_freezing
-from .turns import InTurn
 
 Model = TypeVar("Model")
 Part = todo.ToDoPatch | tome.ToMePatch | InTurn | forecast.ForecastPatch
@@ -59,7 +59,7 @@ def _put_on(denoiser: torch.nn.Module, methods: tuple[ToDo | ToMe | Forecast, ..
 
 def remove_patch(model: Any) -> None:
     """Take the methods off: the model is exactly what it was. Without a patch, do nothing."""
-    for denoiser in (watched(model), find_denoiser(model)):
+    for denoiser in (find_denoiser(model), watched(model)):
         patch = None if denoiser is None else vars(denoiser).pop("_todo_patch", None)
         if patch is not None:
             patch.remove()

@@ -21,8 +21,8 @@ from diffusers import (
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import grid as grids
-from . import tome
 from .blocks import TRANSFORMERS, SelfAttention, find_denoiser, require_methods, self_attention
+from .hooks import tome
 from .methods import Forecast, ToDo, ToMe, first_steps, in_turn, is_int
 
 PROMPT_TOKENS = 77  # what the text encoders of Stable Diffusion give

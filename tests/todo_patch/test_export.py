@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.tiny_models import small_unet, unet_inputs
-from todo_patch import ToDo, ToMe, patched
+from todo_patch import Forecast, ToDo, ToMe, patched
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # the model's own branches
@@ -55,7 +55,7 @@ def test_what_is_the_same_in_every_call_can_be_traced(model_and_inputs, freeze, 
     "`torch.jit.trace`, `torch.export`", result="refused: its tokens change from call to call"
 )
 @pytest.mark.parametrize("freeze", [trace, export])
-@pytest.mark.parametrize("method", [ToDo(grid="rotating"), ToDo(until=0.5), ToMe()], ids=str)
+@pytest.mark.parametrize("method", [ToDo(grid="rotating"), ToDo(until=0.5), ToMe(), Forecast()], ids=str)
 def test_what_changes_from_call_to_call_is_refused(model_and_inputs, freeze, method) -> None:
     model, inputs = model_and_inputs
     with (

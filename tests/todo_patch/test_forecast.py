@@ -15,14 +15,16 @@ from diffusers import (
     ControlNetModel,
     EulerAncestralDiscreteScheduler,
     HeunDiscreteScheduler,
+    LCMScheduler,
     StableDiffusionControlNetPipeline,
+    StableDiffusionPanoramaPipeline,
     StableDiffusionXLImg2ImgPipeline,
 )
 from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.modular_pipelines import StableDiffusionXLAutoBlocks
 from torch._dynamo.testing import CompileCounter
 
-from tests.helpers.tiny_models import SMALL, generate, predict, sd15_pipeline, sdxl_pipeline, sdxl_unet
+from tests.helpers.tiny_models import SMALL, generate, predict, sd15_pipeline, sdxl_pipeline
 from tests.helpers.traces import traces_of_a_patch
 from todo_patch import Forecast, ToDo, ToMe, apply_patch, begin_run, patched, plan, remove_patch
 from todo_patch.blocks import self_attention
@@ -52,7 +54,8 @@ def written_out(unet: torch.nn.Module, forecasts: tuple[int, ...], branches: int
         calls.append(None)
         before = [(at, calls[at * branches + (len(calls) - 1) % branches]) for at in range(step)]
         (a, y_a), (b, y_b) = [(at, value) for at, value in before if value is not None][-2:]
-        return (y_b + (y_b - y_a) * (step - b) / (b - a),)
+        line = y_b + (y_b - y_a) * (step - b) / (b - a)
+        return (line,) if isinstance(output, tuple) else type(output)(sample=line)
 
     handle = unet.register_forward_hook(replace)
     yield
@@ -174,7 +177,7 @@ def test_guidance_that_ends_on_the_way_computes_what_cannot_be_forecast_and_says
         assert computed_calls(pipe, steps=20, guidance_scale=5.0, **options) == 15
 
 
-@pytest.mark.parametrize("scheduler", [HeunDiscreteScheduler, EulerAncestralDiscreteScheduler])
+@pytest.mark.parametrize("scheduler", [HeunDiscreteScheduler, EulerAncestralDiscreteScheduler, LCMScheduler])
 def test_samplers_that_call_twice_or_add_noise_make_the_calls_asked_for(pipe, scheduler) -> None:
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
     baseline_calls = computed_calls(pipe, steps=10)
@@ -190,6 +193,24 @@ def test_image_to_image_counts_the_steps_that_it_does() -> None:
     apply_patch(pipe, Forecast())
     image = {"image": torch.rand(1, 3, 48, 48), "height": None, "width": None}
     assert computed_calls(pipe, steps=20, strength=0.5, **image) == 7
+
+
+def test_a_run_that_ends_early_counts_the_steps_that_it_does(pipe) -> None:
+    apply_patch(pipe, Forecast())
+    assert computed_calls(pipe, steps=20, denoising_end=0.5) == 7
+
+
+def test_each_view_of_a_panorama_has_forecasts_of_its_own() -> None:
+    pipe = StableDiffusionPanoramaPipeline(**sd15_pipeline().components, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    size = {"height": 64, "width": 640}  # the views are 512 px wide
+    views = computed_calls(pipe, steps=1, **size)
+    assert views > 1
+    with patched(pipe, Forecast()):
+        picture = generate(pipe, 5, **size)
+        assert computed_calls(pipe, steps=5, **size) == 4 * views
+    with written_out(pipe.unet, Forecast().steps(5), branches=views):
+        torch.testing.assert_close(generate(pipe, 5, **size), picture, rtol=1e-4, atol=1e-4)
 
 
 def test_a_run_too_short_for_a_forecast_says_so(pipe) -> None:
@@ -344,24 +365,3 @@ def test_a_plan_of_a_run_counts_the_calls_that_are_made(unet) -> None:
         plan(unet, Forecast(), 96, 128)
     with pytest.raises(ValueError, match="steps=0"):
         plan(unet, ToDo(), 96, 128, steps=0)
-
-
-def test_a_pipeline_whose_unet_is_exchanged_says_so_at_its_next_call(pipe) -> None:
-    own, pipeline = pipe.unet, type(pipe)
-    apply_patch(pipe, ToDo())
-    pipe.unet = torch.compile(own, backend="eager")  # still the same
-    generate(pipe, 1)
-    pipe.unet = sdxl_unet(1)
-    with pytest.raises(RuntimeError, match="exchanged"):
-        generate(pipe)
-    remove_patch(pipe)
-    generate(pipe)
-    assert type(pipe) is pipeline
-    pipe.unet = own
-    assert traces_of_a_patch(pipe) == []
-    with patched(pipe, ToDo()):
-        pipe.unet = sdxl_unet(1)
-        apply_patch(pipe, ToDo())
-        generate(pipe)
-    pipe.unet = own
-    assert traces_of_a_patch(pipe) == []

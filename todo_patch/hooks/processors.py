@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .blocks import SelfAttention
+from ..blocks import SelfAttention
 
 # Perturbed attention guidance (PAG): each query is given its own value.
 _PERTURBING = {

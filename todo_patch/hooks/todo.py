@@ -18,9 +18,8 @@ from typing import Any
 
 import torch
 
-from .blocks import SelfAttention, latent_of
-from .checkpointing import Recall
-from .grid import (
+from ..blocks import SelfAttention, latent_of
+from ..grid import (
     cell_index,
     downsample_average,
     downsample_nearest,
@@ -28,10 +27,11 @@ from .grid import (
     token_index,
     upsample_nearest,
 )
+from ..methods import ToDo
+from ..run import Run, is_freezing
+from .checkpointing import Recall
 from .marking import marked
-from .methods import ToDo
 from .processors import needs_all_tokens, require_usable
-from .run import Run, is_freezing
 
 
 @dataclass(eq=False)

@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from .blocks import SelfAttention, latent_of
+from ..blocks import SelfAttention, latent_of
+from ..methods import ToMe
+from ..run import Run
 from .checkpointing import Recall
 from .marking import known_as, marked
-from .methods import ToMe
 from .processors import needs_all_tokens, require_usable, stores_its_map
-from .run import Run
 
 
 class ToMePatch:

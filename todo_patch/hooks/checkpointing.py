@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .blocks import SelfAttention
+from ..blocks import SelfAttention
 
 
 class Recall:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from diffusers.hooks import HookRegistry, ModelHook
 
-from .blocks import latent_of
-from .methods import Forecast
-from .run import Run
+from ..blocks import latent_of
+from ..methods import Forecast
+from ..run import Run
 
 NAME = "todo_patch.forecast"
 

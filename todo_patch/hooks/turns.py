@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from .methods import ToDo, ToMe, in_turn
-from .run import Run
+from ..methods import ToDo, ToMe, in_turn
+from ..run import Run
 from .todo import ToDoPatch
 from .tome import ToMePatch
 

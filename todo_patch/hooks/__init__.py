@@ -1,0 +1,1 @@
+"""What each method hangs on a denoiser. `patch.py` puts it on and takes it off."""
