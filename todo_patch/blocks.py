@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,10 +81,10 @@ def latent_of(arguments: dict[str, Any]) -> torch.Tensor:
 
 def self_attention(denoiser: torch.nn.Module) -> tuple[SelfAttention, ...]:
     """All self-attention blocks over the image in the order they run. Depths are read from the structure."""
+    transformers: Iterable[tuple[str, Any, int]] = _transformers(denoiser)
+    patch_size = 1
     if isinstance(denoiser, TRANSFORMERS):
         transformers, patch_size = [("", denoiser, 0)], denoiser.config.patch_size
-    else:
-        transformers, patch_size = _transformers(denoiser), 1
     found = [
         (f"{path}transformer_blocks.{i}.{name}", block, getattr(block, name), depth)
         for path, transformer, depth in transformers

@@ -18,7 +18,7 @@ def watch(pipe: Any, denoiser: torch.nn.Module) -> None:
     if not callable(pipe):
         return
     vars(pipe)["_todo_denoiser"] = denoiser
-    pipe.__class__ = _watching(type(pipe))
+    pipe.__class__ = _watching(pipe.__class__)
 
 
 def watched(pipe: Any) -> torch.nn.Module | None:

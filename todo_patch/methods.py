@@ -182,7 +182,7 @@ class ToMe:
                 f"factor={todo.factor!r} has no equal in ToMe, which has one stride for all levels: "
                 "use the same factor on every level, from the finest."
             )
-        shared = {"seed": seed, "until": todo.until, "merge": merge}
+        shared: dict[str, Any] = {"seed": seed, "until": todo.until, "merge": merge}
         if factors[0] == 1:
             return cls(ratio=0.0, **shared)
         return cls(ratio=1 - 1 / factors[0] ** 2, stride=factors[0], levels=len(factors), **shared)

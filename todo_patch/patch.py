@@ -157,12 +157,14 @@ def _attention_part(
     sites: tuple[SelfAttention, ...], run: Run, method: ToDo | ToMe
 ) -> todo.ToDoPatch | tome.ToMePatch:
     blocks = tuple(site for site in sites if method.patches(site.level))
-    return (todo.ToDoPatch if isinstance(method, ToDo) else tome.ToMePatch)(blocks, method, run)
+    if isinstance(method, ToDo):
+        return todo.ToDoPatch(blocks, method, run)
+    return tome.ToMePatch(blocks, method, run)
 
 
 @torch.compiler.disable
 def _before_call(denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    arguments = dict(zip(_argument_names(type(denoiser)), args, strict=False)) | kwargs
+    arguments = dict(zip(_argument_names(denoiser.__class__), args, strict=False)) | kwargs
     denoiser._todo_patch.before_call(denoiser, arguments)
 
 
@@ -172,5 +174,5 @@ def _after_call(denoiser: torch.nn.Module, args: tuple[Any, ...], output: Any) -
 
 
 @functools.cache
-def _argument_names(denoiser: type) -> tuple[str, ...]:
+def _argument_names(denoiser: type[Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(denoiser.forward).parameters)[1:]

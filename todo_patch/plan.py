@@ -47,6 +47,7 @@ class BlockPlan:
 
     @property
     def patched(self) -> bool:
+        """Whether it works with fewer tokens."""
         return self.query_tokens < self.tokens or self.kv_tokens < self.tokens
 
 

@@ -8,7 +8,18 @@ from __future__ import annotations
 import torch
 from typing_extensions import assert_type
 
-from todo_patch import BlockPlan, Plan, ToDo, ToMe, apply_patch, begin_run, patched, plan, remove_patch
+from todo_patch import (
+    BlockPlan,
+    Forecast,
+    Plan,
+    ToDo,
+    ToMe,
+    apply_patch,
+    begin_run,
+    patched,
+    plan,
+    remove_patch,
+)
 
 
 class Pipeline:
@@ -19,7 +30,7 @@ class Pipeline:
 
 pipe = Pipeline()
 
-with patched(pipe, ToDo(factor=(4, 2), grid="rotating")) as same:
+with patched(pipe, ToDo(factor=(4, 2), grid="rotating"), Forecast()) as same:
     assert_type(same, Pipeline)
 
 assert_type(apply_patch(pipe.unet, ToMe()), None)
@@ -36,6 +47,6 @@ assert_type(work.blocks[0].grid, tuple[int, int])
 ToDo(factor="2")  # type: ignore[arg-type]
 ToMe(levels=(1, 2))  # type: ignore[arg-type]
 apply_patch(pipe, "todo")  # type: ignore[arg-type]
-patched(pipe)  # type: ignore[call-arg]
+patched(pipe, "todo")  # type: ignore[arg-type]
 plan(pipe, ToDo(), 1024)  # type: ignore[call-arg]
 work.total_before = 0  # type: ignore[misc]

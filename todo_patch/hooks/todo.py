@@ -70,7 +70,7 @@ class ToDoPatch:
             site = Site(factor, block.is_joint or method.merge == "all", offsets)
             for module in _takes_tokens(block):
                 module._todo_site = site
-                module.__class__ = marked(type(module), ToDoPatch)
+                module.__class__ = marked(module.__class__, ToDoPatch)
                 self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
                 self._hooked.append(module)
             if method.merge == "all":

@@ -30,7 +30,7 @@ class ToMePatch:
         self.method = method
         self.run = run
         self._blocks = blocks
-        self._args = {
+        self._args: dict[str, Any] = {
             "ratio": method.ratio,
             "max_downsample": 1,
             "sx": method.stride,
@@ -52,10 +52,10 @@ class ToMePatch:
             # A size of its own for each block: its grid, which tomesd then takes as "no downsampling".
             block._tome_info = {"size": None, "hooks": [], "args": self._args}
             if method.merge == "all":
-                block.__class__ = _merging(type(block))
+                block.__class__ = _merging(block.__class__)
                 continue
-            block.__class__ = marked(type(block), ToMePatch)
-            site.attn.__class__ = marked(type(site.attn), ToMePatch)
+            block.__class__ = marked(block.__class__, ToMePatch)
+            site.attn.__class__ = marked(site.attn.__class__, ToMePatch)
             site.attn._tome_merge = None
             self._handles += [
                 block.register_forward_pre_hook(_match, with_kwargs=True),
