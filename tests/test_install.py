@@ -73,11 +73,12 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_is_the_library_and_nothing_else(wheel: Path) -> None:
     assert wheel.name == f"todo_patch-{todo_patch.__version__}-py3-none-any.whl"
-    files = [name.split("/", 1) for name in zipfile.ZipFile(wheel).namelist()]
-    packed = {name for folder, name in files if folder == "todo_patch"}
-    assert {folder for folder, _ in files} == {"todo_patch", f"todo_patch-{todo_patch.__version__}.dist-info"}
-    assert packed == {file.name for file in (PROJECT / "todo_patch").iterdir() if file.name != "__pycache__"}
-    assert {"py.typed", "LICENSE"} < packed
+    packed = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
+    library = {file.relative_to(PROJECT) for file in (PROJECT / "todo_patch").rglob("*") if file.is_file()}
+    library = {file for file in library if "__pycache__" not in file.parts}
+    assert {Path("todo_patch/py.typed"), Path("todo_patch/LICENSE")} < library
+    assert {file for file in packed if file.parts[0] == "todo_patch"} == library
+    assert {file.parts[0] for file in packed - library} == {f"todo_patch-{todo_patch.__version__}.dist-info"}
 
 
 def test_the_installed_library_works_from_another_folder(python: Path, tmp_path: Path) -> None:
