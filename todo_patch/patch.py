@@ -24,12 +24,12 @@ Part = todo.ToDoPatch | tome.ToMePatch | InTurn | forecast.ForecastPatch
 def apply_patch(model: Any, *methods: ToDo | ToMe | Forecast) -> None:
     """Put methods on a pipeline, or on its denoiser. They replace those that are on it, if any.
 
-    Recommended: give the pipeline that you will call, not its UNet; its scheduler shows where a run begins.
-    A method that asks for nothing leaves the model as it is. A patched model can be copied (not with a
-    `Forecast`) and its weights saved, but not pickled. If `plan(...).ceiling` is near 1, use `Forecast`.
+    Recommended: give the pipeline that you will call, not its denoiser; its scheduler shows where a run
+    begins. A method that asks for nothing leaves the model as it is. A patched model can be copied (not with
+    a `Forecast`) and its weights saved, but not pickled. If `plan(...).ceiling` is near 1, use `Forecast`.
 
     Args:
-        model: a pipeline, or a denoiser (a UNet).
+        model: a pipeline, or its denoiser (a UNet or a transformer).
         methods: a `ToDo` or a `ToMe`, a `Forecast`, or one of each.
 
     Raises:

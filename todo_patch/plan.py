@@ -110,7 +110,7 @@ def plan(
     configuration, without LoRA or IP-Adapter.
 
     Args:
-        model: a pipeline, or a denoiser (a UNet).
+        model: a pipeline, or its denoiser (a UNet or a transformer).
         method: a method, or a tuple of those that `apply_patch` would be given.
         height: of the image, in pixels.
         width: of the image, in pixels.
@@ -262,6 +262,8 @@ def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int])
         if isinstance(method, ToDo):
             keys = grids.kept_tokens(grid, method.factors[site.level])
         else:
+            if method.merge == "all":
+                tome.require_known(site)
             tome.require_room(grid, site.level, method)
             keys, sources, destinations = tome.kept_tokens(grid, method)
             matching = 2 * sources * destinations * site.attn.query_dim

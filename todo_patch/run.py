@@ -27,6 +27,7 @@ class Run:
         self._timestep: torch.Tensor | None = None  # the last one of a schedule, whose storage it keeps alive
         self._first = 0  # place in the schedule at which the run began
         self._announced = False
+        self._by_announcement = False  # whether this run was announced
         self._in_progress = threading.Lock()
         self._thread = 0  # of the call in progress
         self.step = -1  # of the UNet call in progress, from 0
@@ -44,7 +45,7 @@ class Run:
 
     def begin(self, steps: int) -> None:
         """The next call is the first of a run of `steps` steps."""
-        self._announced = True
+        self._announced = self._by_announcement = True
         self.total = steps
 
     def next_call(self, timestep: Any) -> None:
@@ -69,6 +70,7 @@ class Run:
             self.step, self.call = self.step + 1, 0
         elif last is None or not _same_schedule(last, timestep) or place < last.storage_offset():
             self.step, self.call, self._first = 0, 0, place
+            self._by_announcement = False
             self.total = self._length(timestep)
         elif place == last.storage_offset():
             self.call += 1
@@ -86,8 +88,9 @@ class Run:
             return None
         if timestep.numel() > 1 and any(timestep.stride()):  # only `t.expand(batch)` is still one entry
             return None
-        if _entries(timestep) == 1 and not (self._is_the_pipelines(timestep) or timestep._is_view()):
-            return None  # a number of the user's own; else the only step of a schedule
+        only_step = self._is_the_pipelines(timestep) or (timestep._is_view() and not self._by_announcement)
+        if _entries(timestep) == 1 and not only_step:
+            return None  # a number of the user's own
         return timestep.storage_offset()
 
     def _is_the_pipelines(self, timestep: torch.Tensor) -> bool:

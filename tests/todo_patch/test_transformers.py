@@ -35,7 +35,17 @@ from tests.helpers.tiny_models import (
     transformer_inputs,
 )
 from tests.todo_patch.written_out import WrittenOutAttention, WrittenOutJointAttention
-from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, begin_run, patched, plan, remove_patch
+from todo_patch import (
+    Forecast,
+    NothingToPatch,
+    ToDo,
+    ToMe,
+    apply_patch,
+    begin_run,
+    patched,
+    plan,
+    remove_patch,
+)
 from todo_patch.blocks import self_attention
 from todo_patch.grid import offset_order
 
@@ -62,7 +72,7 @@ def write_out(transformer, method, grid) -> None:
             order = offset_order(factor)
             offsets = [order[(step + number) % factor**2] for step in range(factor**2)]
         kind = WrittenOutJointAttention if site.is_joint else WrittenOutAttention
-        site.attn.set_processor(kind(grid, factor, offsets))
+        site.attn.set_processor(kind(grid, factor, offsets, method.merge))
 
 
 @any_model
@@ -80,6 +90,15 @@ def test_todo_is_the_written_out_attention_on_the_grid_of_patches(make, method) 
         output = predict(transformer, 16, 16)
         torch.testing.assert_close(output, predict(reference, 16, 16))
         assert not torch.allclose(output, baseline, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("make", [pixart, dit, latte])
+@pytest.mark.parametrize("method", [ToDo(merge="all"), ToDo(merge="all", pooling="average")], ids=str)
+def test_all_tokens_merged_is_the_written_out_attention_on_the_grid_of_patches(make, method) -> None:
+    transformer, reference = make(), make()
+    apply_patch(transformer, method)
+    write_out(reference, method, (8, 8))
+    torch.testing.assert_close(predict(transformer, 16, 16), predict(reference, 16, 16))
 
 
 @pytest.mark.parametrize("method", [ToDo(factor=3), ToDo(pooling="average"), ROTATING], ids=str)
@@ -142,8 +161,18 @@ def test_until_counts_the_steps_of_a_pipeline(pipeline, run) -> None:
     assert kept == [6, 6, 24, 24, 24]
 
 
+def call(transformer, timestep) -> torch.Tensor:
+    with torch.no_grad():
+        return transformer(**transformer_inputs(transformer, 12, 16) | {"timestep": timestep})[0]
+
+
+@pytest.mark.parametrize(
+    "timestep",
+    [lambda: torch.full((2,), 500), lambda: torch.tensor([500]).expand(2)],
+    ids=["written out", "expanded"],
+)
 @pytest.mark.parametrize("make", [pixart, sd3])
-def test_begin_run_works_for_a_bare_transformer(make) -> None:
+def test_begin_run_works_for_a_bare_transformer(make, timestep) -> None:
     transformer = make()
     baseline = predict(transformer)
     apply_patch(transformer, ToDo(until=0.5, grid="rotating"))
@@ -152,7 +181,7 @@ def test_begin_run_works_for_a_bare_transformer(make) -> None:
     runs = []
     for _ in range(2):
         begin_run(transformer, steps=4)
-        runs.append([predict(transformer) for _ in range(4)])
+        runs.append([call(transformer, timestep()) for _ in range(4)])
         assert [torch.equal(output, baseline) for output in runs[-1]] == [False, False, True, True]
     assert torch.equal(torch.stack(runs[0]), torch.stack(runs[1]))
     assert not torch.equal(runs[0][0], runs[0][1])
@@ -297,21 +326,71 @@ def test_there_is_one_level(method) -> None:
         apply_patch(pixart(), method)
 
 
-@pytest.mark.parametrize("make", [pixart, latte, sd3])
-def test_tome_is_refused_where_tomesd_has_not_the_block(make) -> None:
+@pytest.mark.parametrize(
+    ("make", "method"),
+    [
+        (pixart, ToMe()),
+        (latte, ToMe()),
+        (sd3, ToMe()),
+        (sd3, ToMe(merge="keys-values")),
+        (sd3, ToDo(merge="all")),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_what_a_kind_of_block_cannot_do_is_refused_with_what_it_can(make, method) -> None:
     transformer = make()
     before = state(transformer)
-    with pytest.raises(ValueError, match="ToDo"):
-        apply_patch(transformer, ToMe())
+    with pytest.raises(ValueError, match=r"[Uu]se .*merge='keys-values'"):
+        apply_patch(transformer, method)
+    with pytest.raises(ValueError, match=r"[Uu]se .*merge='keys-values'"):
+        plan(transformer, method, 128, 128)
     assert state(transformer) == before
 
 
-def test_tome_works_on_dit() -> None:
-    transformer = dit()
-    baseline = predict(transformer, 16, 16)
-    with patched(transformer, ToMe()):
+@pytest.mark.parametrize(
+    ("make", "method"),
+    [
+        (dit, ToMe()),
+        (dit, ToMe(merge="keys-values")),
+        (pixart, ToMe(merge="keys-values")),
+        (latte, ToMe(merge="keys-values")),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_tome_works_on_transformers_and_comes_off(make, method) -> None:
+    transformer = make()
+    before, baseline = state(transformer), predict(transformer, 16, 16)
+    with patched(transformer, method):
         assert not torch.allclose(predict(transformer, 16, 16), baseline)
+    assert state(transformer) == before
     assert torch.equal(predict(transformer, 16, 16), baseline)
+
+
+@any_model
+def test_forecasts_take_the_place_of_calls_of_a_bare_transformer(make) -> None:
+    transformer, made = make(), []
+    baseline = predict(transformer, 16, 16)
+    apply_patch(transformer, Forecast())
+    transformer.transformer_blocks[0].register_forward_hook(lambda *_: made.append(None))
+    begin_run(transformer, steps=10)
+    for _ in range(10):
+        torch.testing.assert_close(predict(transformer, 16, 16), baseline)
+    assert len(made) == 7
+
+
+@any_pipeline
+@pytest.mark.parametrize("attention", [(), (ROTATING,)], ids=["alone", "with ToDo"])
+def test_forecasts_stay_close_in_a_pipeline(pipeline, run, attention) -> None:
+    pipe, made = pipeline(), []
+    with patched(pipe, *(attention or [ToDo(factor=1)])):
+        expected = generate(pipe, 10, **run)
+    pipe.transformer.transformer_blocks[0].register_forward_hook(lambda *_: made.append(None))
+    with patched(pipe, *attention, Forecast()):
+        first, second = generate(pipe, 10, **run), generate(pipe, 10, **run)
+    assert len(made) == 2 * 7
+    assert torch.equal(first, second)
+    assert not torch.equal(first, expected)
+    assert torch.dist(first, expected) < 0.05 * expected.norm()
 
 
 @pytest.mark.parametrize("projection", ["to_k", "to_v"])
@@ -413,6 +492,11 @@ def test_full_models_have_the_flops_of_the_docs(model_class, config, tera_flops,
         assert planned.total_before / 1e12 == pytest.approx(tera_flops, rel=4e-3)
         assert planned.speedup == pytest.approx(speedup, abs=0.006)
         assert planned.ceiling == pytest.approx(ceiling, abs=0.006)
+
+
+def test_a_plan_of_stable_diffusion_3_5_has_both_attentions_of_a_block() -> None:
+    names = [block.name.removeprefix("transformer_blocks.") for block in plan(sd3(), ToDo(), 64, 64).blocks]
+    assert names == ["0.attn", "0.attn2", "1.attn", "2.attn"]
 
 
 def test_a_plan_of_latte_is_of_its_blocks_over_the_image() -> None:

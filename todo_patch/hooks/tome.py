@@ -93,7 +93,7 @@ class ToMePatch:
 
     def _require_usable(self) -> None:
         for block in self._blocks:
-            (_require_known if self.method.merge == "all" else require_usable)(block)
+            (require_known if self.method.merge == "all" else require_usable)(block)
 
     def remove(self) -> None:
         self._recall.remove()
@@ -107,8 +107,8 @@ class ToMePatch:
                 del site.attn._tome_merge
 
 
-def _require_known(site: SelfAttention) -> None:
-    """tomesd brings its own copy of an older forward, which would silently leave these out."""
+def require_known(site: SelfAttention) -> None:
+    """Raise ValueError if tomesd's own copy of an older forward would silently leave out a part."""
     block = site.block
     plain = block.norm_type in ("layer_norm", "ada_norm", "ada_norm_zero")
     if not plain or block.pos_embed is not None or hasattr(block, "fuser"):
