@@ -26,6 +26,7 @@ from diffusers import (
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor2_0
 from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
+from peft import LoraConfig
 from torch.nn.init import ones_
 
 from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline
@@ -96,10 +97,9 @@ def animatediff() -> Made:
 
 
 def lora() -> Made:
-    peft = pytest.importorskip("peft")
     pipe = sdxl_pipeline()
     layers = ["to_q", "to_k", "to_v", "to_out.0"]
-    pipe.unet.add_adapter(peft.LoraConfig(r=2, target_modules=layers, init_lora_weights=False))
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=layers, init_lora_weights=False))
     return pipe, SIZE
 
 

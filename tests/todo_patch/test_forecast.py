@@ -95,7 +95,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
         Forecast(share=0.5, after=0.5).steps(20)
 
 
-@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5 and 2", methods=[Forecast()])
+@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5", methods=[Forecast()])
 @pytest.mark.parametrize("attention", [(), (ToDo(),), (ToDo(factor=(4, 2), pooling="average"),)], ids=str)
 def test_outputs_are_the_line_through_the_last_two_that_were_computed(pipe, attention) -> None:
     with patched(pipe, *attention, Forecast()):

@@ -29,7 +29,7 @@ def write_out(unet, method, latent) -> None:
         block.attn.set_processor(WrittenOutAttention(latent, factor, offsets, method.merge))
 
 
-@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5 and 2")
+@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5")
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "method",
@@ -53,7 +53,7 @@ def test_todo_is_the_written_out_attention(model, method, latent) -> None:
     assert not torch.allclose(output, baseline, rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5 and 2", methods=[ToDo(grid="rotating")])
+@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5", methods=[ToDo(grid="rotating")])
 @pytest.mark.parametrize("factor", [2, 3, (4, 2)])
 @pytest.mark.parametrize("merge", ["keys-values", "all"])
 @pytest.mark.parametrize("latent", [(12, 16), (13, 9)], ids=str)
