@@ -73,7 +73,6 @@ def test_a_run_that_ends_early_does_not_touch_the_next(pipe, method, end) -> Non
     assert torch.equal(generate(pipe), fresh(method))
 
 
-@pytest.mark.compatibility("samplers: DDIM, Heun, DPM++ 2M, UniPC, PNDM, LCM")
 @pytest.mark.parametrize(
     "scheduler",
     [

@@ -176,7 +176,6 @@ def test_an_attention_mask_is_neither_averaged_nor_merged_but_refused(method) ->
         unet(**unet_inputs(unet, 8, 8), attention_mask=torch.ones(2, 64))
 
 
-@pytest.mark.compatibility("training", methods=[ToDo(grid="rotating")])
 def test_a_patched_unet_can_be_trained_after_inference(unet) -> None:
     apply_patch(unet, ToDo(grid="rotating"))
     with torch.inference_mode():

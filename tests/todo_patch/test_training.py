@@ -23,6 +23,7 @@ def gradients(unet: torch.nn.Module, method: ToDo | ToMe, sizes: list[int]) -> l
     return [weight.grad.clone() for weight in unet.parameters() if weight.grad is not None]
 
 
+@pytest.mark.compatibility("training")
 @pytest.mark.compatibility("gradient checkpointing")
 @pytest.mark.parametrize("sizes", [[8], [8, 8], [8, 12, 8]], ids=str)
 def test_gradient_checkpointing_gives_the_gradients_that_there_are_without(method, sizes) -> None:
