@@ -30,11 +30,9 @@ class Pipeline:
 
 pipe = Pipeline()
 
-with patched(pipe, ToDo(factor=(4, 2), grid="rotating")) as same:
+with patched(pipe, ToDo(factor=(4, 2), grid="rotating"), Forecast()) as same:
     assert_type(same, Pipeline)
 
-with patched(pipe, ToDo(), Forecast(share=0.2)):
-    pass
 assert_type(apply_patch(pipe.unet, ToMe()), None)
 assert_type(begin_run(pipe, steps=20), None)
 assert_type(remove_patch(pipe), None)
@@ -42,7 +40,6 @@ assert_type(ToMe.like(ToDo.for_size(1024, 1024)), ToMe)
 
 work = plan(pipe, ToDo(), height=1024, width=1024)
 assert_type(work, Plan)
-assert_type(plan(pipe, (ToDo(), Forecast()), height=1024, width=1024, steps=20), Plan)
 assert_type(work.speedup, float)
 assert_type(work.blocks[0], BlockPlan)
 assert_type(work.blocks[0].grid, tuple[int, int])
@@ -50,5 +47,6 @@ assert_type(work.blocks[0].grid, tuple[int, int])
 ToDo(factor="2")  # type: ignore[arg-type]
 ToMe(levels=(1, 2))  # type: ignore[arg-type]
 apply_patch(pipe, "todo")  # type: ignore[arg-type]
+patched(pipe, "todo")  # type: ignore[arg-type]
 plan(pipe, ToDo(), 1024)  # type: ignore[call-arg]
 work.total_before = 0  # type: ignore[misc]

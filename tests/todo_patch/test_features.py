@@ -11,6 +11,9 @@ from diffusers import (
     AnimateDiffPipeline,
     ControlNetModel,
     DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    HeunDiscreteScheduler,
     MotionAdapter,
     StableDiffusionAdapterPipeline,
     StableDiffusionInstructPix2PixPipeline,
@@ -20,14 +23,26 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
     T2IAdapter,
 )
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor2_0
+from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
+from peft import LoraConfig
 from torch.nn.init import ones_
 
 from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline
-from tests.todo_patch.conftest import METHODS
-from todo_patch import Forecast, patched
+from todo_patch import Forecast, ToDo, ToMe, patched
 
 SIZE = {"height": 64, "width": 64}
 IMAGE = {"image": torch.linspace(0, 1, 3 * 64 * 64).reshape(1, 3, 64, 64)}
+ONE_OF_EACH = [
+    ToDo(),
+    ToDo(factor=(4, 2), grid="rotating"),
+    ToDo(pooling="average"),
+    ToDo(merge="all"),
+    ToMe(levels=2, ratio=0.5),
+    ToMe(merge="keys-values"),
+    Forecast(),
+]
 Made = tuple[DiffusionPipeline, dict[str, Any]]  # and how to call it
 
 
@@ -45,13 +60,16 @@ def t2i_adapter() -> Made:
 
 
 def image_to_image() -> Made:
-    return StableDiffusionXLImg2ImgPipeline.from_pipe(sdxl_pipeline()), IMAGE | {"strength": 0.6}
+    return StableDiffusionXLImg2ImgPipeline.from_pipe(sdxl_pipeline()), IMAGE | {"strength": 1.0}
 
 
 def inpainting() -> Made:
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 16:48] = 1
-    return StableDiffusionXLInpaintPipeline.from_pipe(sdxl_pipeline()), SIZE | IMAGE | {"mask_image": mask}
+    return StableDiffusionXLInpaintPipeline.from_pipe(sdxl_pipeline()), SIZE | IMAGE | {
+        "mask_image": mask,
+        "strength": 1.0,
+    }
 
 
 def instruct_pix2pix() -> Made:
@@ -79,10 +97,9 @@ def animatediff() -> Made:
 
 
 def lora() -> Made:
-    peft = pytest.importorskip("peft")
     pipe = sdxl_pipeline()
     layers = ["to_q", "to_k", "to_v", "to_out.0"]
-    pipe.unet.add_adapter(peft.LoraConfig(r=2, target_modules=layers, init_lora_weights=False))
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=layers, init_lora_weights=False))
     return pipe, SIZE
 
 
@@ -111,7 +128,7 @@ def no_guidance() -> Made:
 
 
 def guidance_that_ends() -> Made:
-    """From the second step on there are half as many images in a batch."""
+    """From the second step on there are half as many images in a batch, and Forecast needs two of a kind."""
 
     def end(pipe: Any, step: int, timestep: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if step == 0:
@@ -123,6 +140,7 @@ def guidance_that_ends() -> Made:
 
     names = ["prompt_embeds", "add_text_embeds", "add_time_ids"]
     return sdxl_pipeline(), SIZE | {
+        "num_inference_steps": 6,
         "callback_on_step_end": end,
         "callback_on_step_end_tensor_inputs": names,
     }
@@ -131,6 +149,43 @@ def guidance_that_ends() -> Made:
 def odd_size() -> Made:
     """Grids that no factor divides."""
     return sdxl_pipeline(), {"height": 72, "width": 104}
+
+
+def other_processor() -> Made:
+    pipe = sdxl_pipeline()
+    pipe.unet.set_attn_processor(AttnProcessor())
+    return pipe, SIZE
+
+
+def ip_adapter() -> Made:
+    pipe = sdxl_pipeline()
+    width = pipe.unet.config.cross_attention_dim
+    image = ImageProjection(8, width, num_image_text_embeds=4)
+    pipe.unet.encoder_hid_proj = MultiIPAdapterImageProjection([image])
+    pipe.unet.config.encoder_hid_dim_type = "ip_image_proj"
+    for module in pipe.unet.modules():
+        if isinstance(module, BasicTransformerBlock):
+            attn = module.attn2
+            attn.set_processor(IPAdapterAttnProcessor2_0(attn.query_dim, width, num_tokens=(4,)))
+    return pipe, SIZE | {"ip_adapter_image_embeds": [torch.ones(2, 1, 8)]}
+
+
+def heun() -> Made:
+    pipe = sdxl_pipeline()
+    pipe.scheduler = HeunDiscreteScheduler.from_config(pipe.scheduler.config)
+    return pipe, SIZE
+
+
+def euler_ancestral() -> Made:
+    pipe = sdxl_pipeline()
+    pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config)
+    return pipe, SIZE
+
+
+def dpm() -> Made:
+    pipe = sdxl_pipeline()
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    return pipe, SIZE
 
 
 def feature(name: str, make: Callable[[], Made]) -> Any:
@@ -148,6 +203,11 @@ def feature(name: str, make: Callable[[], Made]) -> Any:
         feature("Panorama", panorama),
         feature("AnimateDiff", animatediff),
         feature("LoRA", lora),
+        feature("IP-Adapter", ip_adapter),
+        feature("another attention processor", other_processor),
+        feature("samplers that call twice for a step (Heun)", heun),
+        feature("samplers that add noise (Euler ancestral)", euler_ancestral),
+        feature("samplers of several steps (DPM++ 2M)", dpm),
         feature("FreeU", freeu),
         feature("attention slicing", attention_slicing),
         feature("`torch.bfloat16`", bfloat16),
@@ -157,16 +217,14 @@ def feature(name: str, make: Callable[[], Made]) -> Any:
         feature("sizes that the factor does not divide", odd_size),
     ],
 )
-@pytest.mark.parametrize("method", [*METHODS, Forecast()], ids=str)
+@pytest.mark.parametrize("method", ONE_OF_EACH, ids=str)
 def test_a_method_works_beside_a_feature_and_comes_off(make, method) -> None:
     pipe, options = make()
     pipe.set_progress_bar_config(disable=True)
 
-    steps = 7 if isinstance(method, Forecast) else 3  # a forecast needs two calls before it, and one after
-
     def run() -> torch.Tensor:
         options["generator"] = torch.Generator().manual_seed(0)
-        return pipe("a fox", num_inference_steps=steps, output_type="latent", **options)[0]
+        return pipe("a fox", output_type="latent", **{"num_inference_steps": 4} | options)[0]
 
     plain = run()
     with patched(pipe, method):

@@ -95,6 +95,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
         Forecast(share=0.5, after=0.5).steps(20)
 
 
+@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5", methods=[Forecast()])
 @pytest.mark.parametrize("attention", [(), (ToDo(),), (ToDo(factor=(4, 2), pooling="average"),)], ids=str)
 def test_outputs_are_the_line_through_the_last_two_that_were_computed(pipe, attention) -> None:
     with patched(pipe, *attention, Forecast()):
@@ -107,7 +108,6 @@ def test_outputs_are_the_line_through_the_last_two_that_were_computed(pipe, atte
     assert not torch.allclose(picture, generate(pipe, 12), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.compatibility("runs that are stopped", methods=[Forecast()])
 @pytest.mark.parametrize("attention", [ToDo(grid="rotating"), ToMe()], ids=str)
 def test_a_run_after_others_gives_what_it_gives_alone(pipe, attention) -> None:
     fresh = {}
@@ -163,6 +163,7 @@ def test_each_guidance_branch_has_forecasts_of_its_own(pipe) -> None:
         torch.testing.assert_close(apart, together, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.compatibility("guidance that ends during a run", methods=[Forecast()])
 def test_guidance_that_ends_on_the_way_computes_what_cannot_be_forecast_and_says_so(pipe) -> None:
     def end_guidance(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if step == 7:  # the usual recipe: one half of every batch is dropped, and no more guidance
@@ -177,7 +178,6 @@ def test_guidance_that_ends_on_the_way_computes_what_cannot_be_forecast_and_says
         assert computed_calls(pipe, steps=20, guidance_scale=5.0, **options) == 15
 
 
-@pytest.mark.compatibility("samplers: Heun, Euler ancestral, LCM", methods=[Forecast()])
 @pytest.mark.parametrize("scheduler", [HeunDiscreteScheduler, EulerAncestralDiscreteScheduler, LCMScheduler])
 def test_samplers_that_call_twice_or_add_noise_make_the_calls_asked_for(pipe, scheduler) -> None:
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
@@ -187,6 +187,7 @@ def test_samplers_that_call_twice_or_add_noise_make_the_calls_asked_for(pipe, sc
     assert torch.equal(generate(pipe, 10), generate(pipe, 10))
 
 
+@pytest.mark.compatibility("image to image", methods=[Forecast()])
 def test_image_to_image_counts_the_steps_that_it_does() -> None:
     pipe = StableDiffusionXLImg2ImgPipeline(**sdxl_pipeline().components, add_watermarker=False)
     pipe.set_progress_bar_config(disable=True)
@@ -220,7 +221,6 @@ def test_a_run_too_short_for_a_forecast_says_so(pipe) -> None:
         assert torch.equal(generate(pipe, 3), baseline)
 
 
-@pytest.mark.compatibility("your own denoising loop, with `begin_run`", methods=[Forecast()])
 def test_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
     baseline = predict(unet)
     apply_patch(unet, Forecast())
@@ -232,7 +232,7 @@ def test_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
             torch.testing.assert_close(predict(unet), baseline)
 
 
-@pytest.mark.compatibility("`torch.compile` with `fullgraph=True`", methods=[Forecast()])
+@pytest.mark.compatibility("`torch.compile`", methods=[Forecast()])
 @pytest.mark.parametrize("compiled", ["around", "in place", "blocks"])
 def test_compiled_models_forecast_with_one_graph_more(compiled) -> None:
     torch._dynamo.reset()
@@ -259,6 +259,7 @@ def test_compiled_models_forecast_with_one_graph_more(compiled) -> None:
     torch._dynamo.reset()
 
 
+@pytest.mark.compatibility("ControlNet", methods=[Forecast()])
 def test_works_beside_a_controlnet() -> None:
     pipe = sd15_pipeline()
     controlnet = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(4, 4, 4, 4))
@@ -294,7 +295,6 @@ class Counting(ModelHook):
         return args, kwargs
 
 
-@pytest.mark.compatibility("hooks of accelerate and diffusers on the model", methods=[Forecast()])
 @pytest.mark.parametrize("theirs_first", [True, False])
 @pytest.mark.parametrize("theirs", ["diffusers", "accelerate"])
 def test_hooks_of_others_stay_on_whoever_came_first(pipe, theirs, theirs_first) -> None:
@@ -332,9 +332,7 @@ class AccelerateCounting(accelerate.hooks.ModelHook):
 
 
 @pytest.mark.compatibility(
-    "`copy.deepcopy`",
-    result="refused: diffusers' hooks in the copy would call the original",
-    methods=[Forecast()],
+    "`copy.deepcopy`", result="refused: its outputs belong to one model", methods=[Forecast()]
 )
 def test_copying_is_refused(pipe) -> None:
     apply_patch(pipe, Forecast())

@@ -133,12 +133,12 @@ def test_anything_but_a_method_is_a_type_error(method) -> None:
         apply_patch(sdxl_unet(), method)
 
 
-KEYS_AND_VALUES = [ToDo(), ToMe(merge="keys-values")]
+KEYS_AND_VALUES = [ToDo(), ToDo(grid="rotating"), ToDo(pooling="average"), ToMe(merge="keys-values")]
 ALL_TOKENS = [ToDo(merge="all"), ToMe()]
 
 
 @pytest.mark.compatibility(
-    "`fuse_qkv_projections()`", result="refused: keys come from other tokens than queries", methods=[ToDo()]
+    "`fuse_qkv_projections()`", result="refused: keys come from other tokens than queries"
 )
 @pytest.mark.parametrize("fuse_first", [True, False])
 @pytest.mark.parametrize("method", KEYS_AND_VALUES, ids=str)
@@ -161,7 +161,7 @@ def test_fused_projections_are_refused_and_the_advice_heals(unet, method, fuse_f
     torch.testing.assert_close(predict(unet), predict(other))
 
 
-@pytest.mark.compatibility("`fuse_qkv_projections()`", methods=[ToMe()])
+@pytest.mark.compatibility("`fuse_qkv_projections()`")
 @pytest.mark.parametrize("method", ALL_TOKENS, ids=str)
 def test_merging_all_tokens_works_with_fused_projections(unet, method) -> None:
     apply_patch(unet, method)
@@ -184,7 +184,6 @@ class Storing(AttnProcessor2_0):
 @pytest.mark.compatibility(
     "processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)",
     result="refused: they would take the image for a prompt",
-    methods=[ToDo()],
 )
 @pytest.mark.parametrize("patch_first", [True, False])
 @pytest.mark.parametrize("method", KEYS_AND_VALUES, ids=str)
@@ -196,6 +195,7 @@ def test_a_processor_that_takes_any_keys_for_a_prompt_is_refused(unet, method, p
         predict(unet) if patch_first else apply_patch(unet, method)
 
 
+@pytest.mark.compatibility("processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)")
 @pytest.mark.parametrize("method", ALL_TOKENS, ids=str)
 def test_such_a_processor_sees_no_prompt_if_all_tokens_are_merged(unet, method) -> None:
     attn = self_attention(unet)[0].attn
@@ -205,7 +205,9 @@ def test_such_a_processor_sees_no_prompt_if_all_tokens_are_merged(unet, method) 
     assert attn.processor.is_cross is False
 
 
-@pytest.mark.compatibility("perturbed attention guidance (PAG), the pipelines", methods=[ToDo(), ToMe()])
+@pytest.mark.compatibility(
+    "perturbed attention guidance (PAG), the pipelines", methods=[*KEYS_AND_VALUES, *ALL_TOKENS]
+)
 @pytest.mark.parametrize("layer", ["mid", "down_blocks.1"], ids=["beside", "on"])
 def test_perturbed_attention_guidance_works_on_and_beside_patched_blocks(layer) -> None:
     pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=[layer])
@@ -243,11 +245,9 @@ def test_a_refused_block_inside_a_block_gives_back_the_outer_method(unet) -> Non
         assert torch.equal(predict(unet), outer)
 
 
-@pytest.mark.compatibility(
-    "two threads in one UNet", result="refused: give each a copy", methods=[ToDo(grid="rotating")]
-)
-def test_two_threads_in_one_patched_unet_are_refused_and_the_first_one_is_right(unet) -> None:
-    apply_patch(unet, ToDo(grid="rotating"))
+@pytest.mark.compatibility("two threads in one UNet", result="refused: give each a copy")
+def test_two_threads_in_one_patched_unet_are_refused_and_the_first_one_is_right(unet, method) -> None:
+    apply_patch(unet, method)
     begin_run(unet, steps=2)
     expected = predict(unet)
     begin_run(unet, steps=2)

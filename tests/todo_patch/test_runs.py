@@ -28,6 +28,7 @@ from todo_patch.blocks import self_attention
 
 ROTATING = ToDo(grid="rotating")
 STATEFUL = [ROTATING, ToDo(until=0.5), ToMe(), ToMe(until=0.5, merge="keys-values")]
+EVERY_KIND = [*STATEFUL, ToDo(), ToDo(pooling="average"), ToMe(merge="keys-values")]
 
 
 def fresh(method, steps=4) -> torch.Tensor:
@@ -63,7 +64,7 @@ def interrupt(pipe, step, timestep, tensors) -> dict:
 
 
 @pytest.mark.compatibility("runs that are stopped")
-@pytest.mark.parametrize("method", STATEFUL, ids=str)
+@pytest.mark.parametrize("method", EVERY_KIND, ids=str)
 @pytest.mark.parametrize("end", [stop, interrupt])
 def test_a_run_that_ends_early_does_not_touch_the_next(pipe, method, end) -> None:
     apply_patch(pipe, method)
@@ -72,7 +73,6 @@ def test_a_run_that_ends_early_does_not_touch_the_next(pipe, method, end) -> Non
     assert torch.equal(generate(pipe), fresh(method))
 
 
-@pytest.mark.compatibility("samplers: DDIM, Heun, DPM++ 2M, UniPC, PNDM, LCM")
 @pytest.mark.parametrize(
     "scheduler",
     [
@@ -127,7 +127,9 @@ def test_until_on_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
 
 
 @pytest.mark.compatibility("your own denoising loop, with `begin_run`")
-@pytest.mark.parametrize("method", [ToDo(until=0.5, grid="rotating"), ToMe()], ids=str)
+@pytest.mark.parametrize(
+    "method", [ToDo(until=0.5, grid="rotating"), ToMe(), ToMe(merge="keys-values")], ids=str
+)
 @pytest.mark.parametrize("bare", [True, False])
 def test_begin_run_works_for_a_custom_loop(pipe, method, bare) -> None:
     model = pipe.unet if bare else pipe
@@ -176,7 +178,17 @@ PARTS = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "u
 
 
 @pytest.mark.compatibility("modular pipelines")
-@pytest.mark.parametrize("method", [ROTATING, ToDo(factor=3, grid="rotating", until=0.5)], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [
+        ROTATING,
+        ToDo(factor=3, grid="rotating", until=0.5),
+        ToDo(),
+        ToDo(pooling="average"),
+        ToDo(merge="all"),
+    ],
+    ids=str,
+)
 def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(pipe, method) -> None:
     """A modular pipeline calls the UNet once for each branch of its guider."""
     modular = StableDiffusionXLAutoBlocks().init_pipeline()
@@ -194,7 +206,7 @@ def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(pipe, 
 
 
 @pytest.mark.compatibility("two pipelines that share a UNet")
-@pytest.mark.parametrize("method", STATEFUL, ids=str)
+@pytest.mark.parametrize("method", EVERY_KIND, ids=str)
 @pytest.mark.parametrize("own_scheduler", [True, False])
 def test_two_pipelines_may_share_a_patched_unet(pipe, method, own_scheduler) -> None:
     other = StableDiffusionXLPipeline.from_pipe(pipe)

@@ -29,6 +29,7 @@ def write_out(unet, method, latent) -> None:
         block.attn.set_processor(WrittenOutAttention(latent, factor, offsets, method.merge))
 
 
+@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5")
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "method",
@@ -52,6 +53,7 @@ def test_todo_is_the_written_out_attention(model, method, latent) -> None:
     assert not torch.allclose(output, baseline, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5", methods=[ToDo(grid="rotating")])
 @pytest.mark.parametrize("factor", [2, 3, (4, 2)])
 @pytest.mark.parametrize("merge", ["keys-values", "all"])
 @pytest.mark.parametrize("latent", [(12, 16), (13, 9)], ids=str)
@@ -106,7 +108,7 @@ def test_each_image_of_a_batch_is_as_if_alone(unet) -> None:
             torch.testing.assert_close(together[image], unet(**alone)[0])
 
 
-@pytest.mark.compatibility("another attention processor", methods=[ToDo()])
+@pytest.mark.compatibility("another attention processor")
 @pytest.mark.parametrize("processor", [AttnProcessor(), SlicedAttnProcessor(1)], ids=["plain", "sliced"])
 @pytest.mark.parametrize("method", [ToDo(factor=(2, 2)), ToDo(factor=(2, 2), merge="all")], ids=str)
 def test_an_installed_attention_processor_stays_and_does_the_attention(processor, method) -> None:
@@ -174,7 +176,6 @@ def test_an_attention_mask_is_neither_averaged_nor_merged_but_refused(method) ->
         unet(**unet_inputs(unet, 8, 8), attention_mask=torch.ones(2, 64))
 
 
-@pytest.mark.compatibility("training", methods=[ToDo(grid="rotating")])
 def test_a_patched_unet_can_be_trained_after_inference(unet) -> None:
     apply_patch(unet, ToDo(grid="rotating"))
     with torch.inference_mode():

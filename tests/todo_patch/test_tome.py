@@ -21,6 +21,7 @@ def tomesd_directly(make, method, max_downsample, calls, **options) -> list[torc
     return [predict(unet, **options) for _ in range(calls)]
 
 
+@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5")
 @pytest.mark.parametrize(
     ("make", "method", "max_downsample"),
     [
@@ -45,6 +46,7 @@ def test_tome_is_tomesd_called_directly_after_the_same_seed(make, method, max_do
     assert not torch.allclose(expected[0], baseline)
 
 
+@pytest.mark.compatibility("SDXL, Stable Diffusion 1.5", methods=[ToMe(merge="keys-values")])
 @pytest.mark.parametrize("make", [sdxl_unet, sd15_unet])
 @pytest.mark.parametrize(
     "todo", [ToDo(factor=2), ToDo(factor=3), ToDo(factor=(2, 2)), ToDo(factor=(3, 3))], ids=str

@@ -23,6 +23,7 @@ def gradients(unet: torch.nn.Module, method: ToDo | ToMe, sizes: list[int]) -> l
     return [weight.grad.clone() for weight in unet.parameters() if weight.grad is not None]
 
 
+@pytest.mark.compatibility("training")
 @pytest.mark.compatibility("gradient checkpointing")
 @pytest.mark.parametrize("sizes", [[8], [8, 8], [8, 12, 8]], ids=str)
 def test_gradient_checkpointing_gives_the_gradients_that_there_are_without(method, sizes) -> None:
@@ -45,18 +46,14 @@ def test_so_it_does_where_the_method_is_off_by_the_time_of_the_backward(method) 
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.compatibility(
-    "gradient checkpointing, reentrant",
-    result="refused: use_reentrant=False works",
-    methods=[ToDo(grid="rotating")],
-)
-def test_reentrant_checkpointing_is_refused_and_not_wrong() -> None:
+@pytest.mark.compatibility("gradient checkpointing, reentrant", result="refused: use_reentrant=False works")
+def test_reentrant_checkpointing_is_refused_and_not_wrong(method) -> None:
     unet = sdxl_unet().train()
 
     def reentrant(function: Callable, *args: object) -> object:
         return torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=True)
 
     unet.enable_gradient_checkpointing(reentrant)
-    apply_patch(unet, ToDo(grid="rotating"))
+    apply_patch(unet, method)
     with pytest.raises(RuntimeError, match="use_reentrant=False"):
         unet(**unet_inputs(unet, 8, 8))

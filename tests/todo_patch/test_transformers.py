@@ -4,7 +4,9 @@ Diffusion 3, whose attention is joint: over image and prompt at the same time.""
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -75,6 +77,9 @@ def write_out(transformer, method, grid) -> None:
         site.attn.set_processor(kind(grid, factor, offsets, method.merge))
 
 
+@pytest.mark.compatibility("DiT")
+@pytest.mark.compatibility("PixArt-Alpha and -Sigma, Latte")
+@pytest.mark.compatibility("Stable Diffusion 3 and 3.5")
 @any_model
 @pytest.mark.parametrize(
     "method",
@@ -92,6 +97,8 @@ def test_todo_is_the_written_out_attention_on_the_grid_of_patches(make, method) 
         assert not torch.allclose(output, baseline, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.compatibility("DiT")
+@pytest.mark.compatibility("PixArt-Alpha and -Sigma, Latte")
 @pytest.mark.parametrize("make", [pixart, dit, latte])
 @pytest.mark.parametrize("method", [ToDo(merge="all"), ToDo(merge="all", pooling="average")], ids=str)
 def test_all_tokens_merged_is_the_written_out_attention_on_the_grid_of_patches(make, method) -> None:
@@ -320,6 +327,11 @@ def test_fused_projections_are_refused_and_the_advice_heals(make) -> None:
     torch.testing.assert_close(predict(transformer), predict(other))
 
 
+def of_row(feature: str, make: Callable, method: ToDo | ToMe, result: str = "works") -> Any:
+    mark = pytest.mark.compatibility(feature, result=result)
+    return pytest.param(make, method, id=f"{make.__name__}-{method}", marks=mark)
+
+
 @pytest.mark.parametrize("method", [ToDo(factor=(2, 2)), ToDo(factor=(1, 2)), ToMe(levels=2)], ids=str)
 def test_there_is_one_level(method) -> None:
     with pytest.raises(NothingToPatch, match=r"level 0 on latent/2 \(3 blocks\)\."):
@@ -329,13 +341,17 @@ def test_there_is_one_level(method) -> None:
 @pytest.mark.parametrize(
     ("make", "method"),
     [
-        (pixart, ToMe()),
-        (latte, ToMe()),
-        (sd3, ToMe()),
-        (sd3, ToMe(merge="keys-values")),
-        (sd3, ToDo(merge="all")),
+        of_row("PixArt-Alpha and -Sigma, Latte", pixart, ToMe(), "refused: only keys and values"),
+        of_row("PixArt-Alpha and -Sigma, Latte", latte, ToMe(), "refused: only keys and values"),
+        of_row("Stable Diffusion 3 and 3.5", sd3, ToMe(), "refused: use ToDo"),
+        of_row("Stable Diffusion 3 and 3.5", sd3, ToMe(merge="keys-values"), "refused: use ToDo"),
+        of_row(
+            "Stable Diffusion 3 and 3.5",
+            sd3,
+            ToDo(merge="all"),
+            "refused: only keys and values",
+        ),
     ],
-    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_what_a_kind_of_block_cannot_do_is_refused_with_what_it_can(make, method) -> None:
     transformer = make()
@@ -350,12 +366,11 @@ def test_what_a_kind_of_block_cannot_do_is_refused_with_what_it_can(make, method
 @pytest.mark.parametrize(
     ("make", "method"),
     [
-        (dit, ToMe()),
-        (dit, ToMe(merge="keys-values")),
-        (pixart, ToMe(merge="keys-values")),
-        (latte, ToMe(merge="keys-values")),
+        of_row("DiT", dit, ToMe()),
+        of_row("DiT", dit, ToMe(merge="keys-values")),
+        of_row("PixArt-Alpha and -Sigma, Latte", pixart, ToMe(merge="keys-values")),
+        of_row("PixArt-Alpha and -Sigma, Latte", latte, ToMe(merge="keys-values")),
     ],
-    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_tome_works_on_transformers_and_comes_off(make, method) -> None:
     transformer = make()
@@ -366,6 +381,9 @@ def test_tome_works_on_transformers_and_comes_off(make, method) -> None:
     assert torch.equal(predict(transformer, 16, 16), baseline)
 
 
+@pytest.mark.compatibility("DiT", methods=[Forecast()])
+@pytest.mark.compatibility("PixArt-Alpha and -Sigma, Latte", methods=[Forecast()])
+@pytest.mark.compatibility("Stable Diffusion 3 and 3.5", methods=[Forecast()])
 @any_model
 def test_forecasts_take_the_place_of_calls_of_a_bare_transformer(make) -> None:
     transformer, made = make(), []
@@ -410,6 +428,7 @@ def flux() -> FluxTransformer2DModel:
         return FluxTransformer2DModel(num_layers=1, num_single_layers=1)
 
 
+@pytest.mark.compatibility("Flux", result="refused: it names the models that work", methods=[ToDo()])
 def test_other_transformers_are_a_type_error_that_names_those_that_work() -> None:
     with pytest.raises(TypeError, match=r"PixArtTransformer2DModel.*not FluxTransformer2DModel"):
         apply_patch(flux(), ToDo())

@@ -31,7 +31,7 @@ class InTurn:
         self._put_on = put_on
         self._run = run
         self._on: ToDo | ToMe | None = None
-        self._part: ToDoPatch | ToMePatch | None = None
+        self._part: Any = None  # of the method that is on
         for turn in reversed(self._methods):  # what is refused is refused now
             self._exchange(turn)
 
