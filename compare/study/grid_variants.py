@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
+from compare import methods
 from compare.methods import TODO, Method, Reduction, known_methods, method_of
 from compare.study.sampling_modes import SAMPLING_MODES
 from todo_patch import ToDo, patched
@@ -173,10 +174,10 @@ GRID_VARIANTS = (
 
 
 def studied_methods() -> tuple[Method, ...]:
-    """The methods of the registry, the variants of the grid, and other ways to sample it."""
+    """The methods that can be chosen here, the variants of the grid, and other ways to sample it."""
     return (*known_methods(), *GRID_VARIANTS, *SAMPLING_MODES)
 
 
 def studied_method(id: str) -> Method:
-    """The method with this id. Raises `InvalidRequest` if there is none."""
-    return method_of(id, studied_methods())
+    """The method with this id, even if it cannot be chosen here. Raises `InvalidRequest` if there is none."""
+    return method_of(id, (*methods.METHODS, *GRID_VARIANTS, *SAMPLING_MODES))
