@@ -49,8 +49,8 @@ class Method:
             length of a `with` block, and leaves the pipeline as it was. For packages with their own enable
             and disable; the FLOPs of such a method are not counted, unless `patch` says what they are.
         package: what pip must install for it, as "name==version"; without it the method cannot be chosen.
-        check: given the pipeline and the request before anything runs; raises `InvalidRequest` if the method
-            cannot be used on them. What `patch` asks for is checked without it.
+        check: from a pipeline and a request, before anything runs; raises `InvalidRequest` if the method cannot
+            be used on them. What `patch` asks for is checked without it.
         steps: the number of denoising steps, from the request's own number and the median seconds of the
             methods in `needs`. Such a method runs after the others. None: the request's own number.
         needs: ids of the methods that must run beside it.
@@ -83,7 +83,9 @@ class Method:
         return None
 
     def on(self, pipe: DiffusionPipeline, request: Reduction) -> AbstractContextManager[object]:
-        """The method on the pipeline for the length of a `with` block."""
+        """The method on the pipeline for the length of a `with` block. Raises what `check` raises."""
+        if self.check is not None:
+            self.check(pipe, request)
         if self.enable is not None:
             return self.enable(pipe, request)
         if self.patch is not None:
@@ -205,7 +207,7 @@ TODO_ALL = Method(
 DEEPCACHE = Method(
     id="deepcache",
     label="DeepCache",
-    description="every other step runs the last layers of the UNet only; the others' last output is used again",
+    description="in every other step only the last layers of the UNet run; the others' last output is used again",
     colour="#2b8cbe",
     enable=lambda pipe, request: rivals.deepcache(pipe, interval=2),
     package="DeepCache==0.1.1",
@@ -215,7 +217,7 @@ DEEPCACHE_3 = replace(
     DEEPCACHE,
     id="deepcache-3",
     label="DeepCache, interval 3",
-    description="two of three steps run the last layers of the UNet only",
+    description="in two of three steps only the last layers of the UNet run",
     colour="#08589e",
     enable=lambda pipe, request: rivals.deepcache(pipe, interval=3),
 )
@@ -225,6 +227,7 @@ PAB = Method(
     description="pyramid attention broadcast: self-attention runs in every other step of the middle of a run",
     colour="#67000d",
     enable=lambda pipe, request: rivals.pyramid_attention_broadcast(pipe),
+    check=lambda pipe, request: rivals.require_uncompiled(pipe),
 )
 FEWER_STEPS = Method(
     id="fewer-steps",

@@ -89,6 +89,19 @@ def pyramid_attention_broadcast(pipe: DiffusionPipeline) -> Iterator[None]:
             registry.remove_hook(_PYRAMID_ATTENTION_BROADCAST_HOOK, recurse=True)
 
 
+def require_uncompiled(pipe: DiffusionPipeline) -> None:
+    """Pyramid attention broadcast counts calls in Python, so code is compiled anew in the middle of a run.
+
+    Raises:
+        InvalidRequest: a part of the UNet is compiled.
+    """
+    if any(vars(module).get("_compiled_call_impl") for module in pipe.unet.modules()):
+        raise InvalidRequest(
+            "Pyramid attention broadcast cannot be compiled, its time would be that of the compiler: leave it "
+            "out, or do not compile."
+        )
+
+
 @contextmanager
 def as_it_was(model: torch.nn.Module) -> Iterator[None]:
     """At the end of the `with` block every module of the model has the attributes that it had before, and no

@@ -110,6 +110,12 @@ def test_deepcache_refuses_samplers_whose_steps_it_cannot_tell_apart(loaded, req
     finished(run(loaded, request_for(methods=("baseline", "pab"))))
 
 
+def test_pyramid_attention_broadcast_refuses_compiled_models(pipe) -> None:
+    pipe.unet.compile_repeated_blocks()
+    with pytest.raises(InvalidRequest, match="do not compile"), method_of("pab").on(pipe, None):
+        pass
+
+
 @pytest.fixture
 def without_deepcache(monkeypatch) -> None:
     installed = metadata.version
