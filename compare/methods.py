@@ -30,6 +30,9 @@ class Reduction(Protocol):
     @property
     def factor(self) -> int | tuple[int, ...]: ...
 
+    @property
+    def until(self) -> float: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
@@ -49,8 +52,8 @@ class Method:
             length of a `with` block, and leaves the pipeline as it was. For packages with their own enable
             and disable; the FLOPs of such a method are not counted, unless `patch` says what they are.
         package: what pip must install for it, as "name==version"; without it the method cannot be chosen.
-        check: from a pipeline and a request, before anything runs; raises `InvalidRequest` if the method cannot
-            be used on them. What `patch` asks for is checked without it.
+        check: from a pipeline and a request, before anything runs; raises `InvalidRequest` if the method
+            cannot be used on them. What `patch` asks for is checked without it.
         steps: the number of denoising steps, from the request's own number and the median seconds of the
             methods in `needs`. Such a method runs after the others. None: the request's own number.
         needs: ids of the methods that must run beside it.
@@ -123,7 +126,7 @@ def _unpatched() -> ToDo:
 def _todo(request: Reduction, **settings: str) -> ToDo:
     from todo_patch import ToDo
 
-    return ToDo(factor=request.factor, **settings)
+    return ToDo(factor=request.factor, until=request.until, **settings)
 
 
 def _forecast(request: Reduction) -> Forecast:
@@ -207,7 +210,7 @@ TODO_ALL = Method(
 DEEPCACHE = Method(
     id="deepcache",
     label="DeepCache",
-    description="in every other step only the last layers of the UNet run; the others' last output is used again",
+    description="every other step runs only the last layers of the UNet, on what the others gave before",
     colour="#2b8cbe",
     enable=lambda pipe, request: rivals.deepcache(pipe, interval=2),
     package="DeepCache==0.1.1",
@@ -217,7 +220,7 @@ DEEPCACHE_3 = replace(
     DEEPCACHE,
     id="deepcache-3",
     label="DeepCache, interval 3",
-    description="in two of three steps only the last layers of the UNet run",
+    description="two of three steps run only the last layers of the UNet",
     colour="#08589e",
     enable=lambda pipe, request: rivals.deepcache(pipe, interval=3),
 )

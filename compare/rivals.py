@@ -97,8 +97,8 @@ def require_uncompiled(pipe: DiffusionPipeline) -> None:
     """
     if any(vars(module).get("_compiled_call_impl") for module in pipe.unet.modules()):
         raise InvalidRequest(
-            "Pyramid attention broadcast cannot be compiled, its time would be that of the compiler: leave it "
-            "out, or do not compile."
+            "Pyramid attention broadcast cannot be compiled, its time would be that of the compiler: leave "
+            "it out, or do not compile."
         )
 
 

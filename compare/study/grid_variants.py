@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from diffusers import DiffusionPipeline
 
 from compare import methods
 from compare.methods import TODO, Method, Reduction, known_methods, method_of
-from compare.study.sampling_modes import SAMPLING_MODES
+from compare.study.sampling_modes import SAMPLING_MODES, require_whole_runs
 from todo_patch import ToDo, patched
 from todo_patch.blocks import find_denoiser
 from todo_patch.grid import offset_order
@@ -100,6 +101,8 @@ class GridVariant(Method):
 class TwoFactors(GridVariant):
     """Rotating, with `factor` - 1 for one half of the steps and `factor` + 1 for the other."""
 
+    check: Callable[[DiffusionPipeline, Reduction], None] = require_whole_runs
+
     def counted_patches(self, request: Reduction) -> tuple[tuple[ToDo], ...]:
         factors = self.patch(request).factors
         return tuple((ToDo(factor=tuple(f + d if f > 1 else 1 for f in factors)),) for d in (-1, 1))
@@ -118,7 +121,7 @@ GRID_VARIANTS = (
         label="ToDo, average",
         description="the mean of the cell instead of one of its tokens",
         colour="#ff7f0e",
-        patch=lambda request: ToDo(factor=request.factor, pooling="average"),
+        patch=partial(TODO.patch, pooling="average"),
     ),
     GridVariant(
         id="todo-raster",
