@@ -28,7 +28,7 @@ from compare import (
     load_pipeline,
 )
 from compare.experiment.device import environment
-from compare.methods import known_methods
+from compare.methods import known_methods, missing_methods
 from compare.request import SEEDS, SIZE_MULTIPLE, SIZES
 from page.api import SETTINGS, endpoint, named
 from page.html import message, render
@@ -320,6 +320,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if loaded.fallback:
         print(f"note: {loaded.fallback}", file=sys.stderr)
+    for missing in missing_methods():
+        print(f"note: {missing}", file=sys.stderr)
     with temporary_folder(os.environ.get("GRADIO_TEMP_DIR")) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         return _serve(loaded, options, folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare.errors import InvalidRequest
-from compare.methods import known_methods, method_of
+from compare.methods import known_methods, method_of, missing_methods
 from compare.request import Request
 
 if TYPE_CHECKING:  # `--help` and typing errors need not wait for torch: commands import it when they run
@@ -41,7 +41,7 @@ def add_run(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     run.add_argument(
         "--methods", nargs="+", default=Request.methods, metavar="METHOD",
-        help=f"some of {', '.join(method.id for method in known_methods())}",
+        help="; ".join([f"some of {', '.join(method.id for method in known_methods())}", *missing_methods()]),
     )  # fmt: skip
     run.add_argument("--repeats", type=number, default=1, help="time each method this often, interleaved")
     run.add_argument("--out", type=Path, default=Path("result"), metavar="FOLDER", help="default: result/")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Protocol
 
+from compare import rivals
 from compare.errors import InvalidRequest, quoted
 
 if TYPE_CHECKING:  # `python -m compare --help` need not wait for torch
@@ -27,6 +29,9 @@ class Reduction(Protocol):
 
     @property
     def factor(self) -> int | tuple[int, ...]: ...
+
+    @property
+    def until(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,9 @@ class Method:
         enable: from a pipeline and a request to a context manager that has the method on the pipeline for the
             length of a `with` block, and leaves the pipeline as it was. For packages with their own enable
             and disable; the FLOPs of such a method are not counted, unless `patch` says what they are.
+        package: what pip must install for it, as "name==version"; without it the method cannot be chosen.
+        check: from a pipeline and a request, before anything runs; raises `InvalidRequest` if the method
+            cannot be used on them. What `patch` asks for is checked without it.
         steps: the number of denoising steps, from the request's own number and the median seconds of the
             methods in `needs`. Such a method runs after the others. None: the request's own number.
         needs: ids of the methods that must run beside it.
@@ -59,13 +67,28 @@ class Method:
     colour: str
     patch: Callable[[Reduction], Setting | tuple[Setting, ...]] | None = None
     enable: Callable[[DiffusionPipeline, Reduction], AbstractContextManager[object]] | None = None
+    package: str | None = None
+    check: Callable[[DiffusionPipeline, Reduction], None] | None = None
     steps: Callable[[int, Mapping[str, float]], int] | None = None
     needs: tuple[str, ...] = ()
     order: int = 1
     preselected: bool = False
 
+    @property
+    def missing(self) -> str | None:
+        """A sentence with the command that installs its package; None if it is installed, or needs none."""
+        if self.package is None:
+            return None
+        try:
+            version(self.package.partition("==")[0])
+        except PackageNotFoundError:
+            return f"{self.id} needs: pip install {self.package}"
+        return None
+
     def on(self, pipe: DiffusionPipeline, request: Reduction) -> AbstractContextManager[object]:
-        """The method on the pipeline for the length of a `with` block."""
+        """The method on the pipeline for the length of a `with` block. Raises what `check` raises."""
+        if self.check is not None:
+            self.check(pipe, request)
         if self.enable is not None:
             return self.enable(pipe, request)
         if self.patch is not None:
@@ -103,7 +126,7 @@ def _unpatched() -> ToDo:
 def _todo(request: Reduction, **settings: str) -> ToDo:
     from todo_patch import ToDo
 
-    return ToDo(factor=request.factor, **settings)
+    return ToDo(factor=request.factor, until=request.until, **settings)
 
 
 def _forecast(request: Reduction) -> Forecast:
@@ -184,6 +207,31 @@ TODO_ALL = Method(
     colour="#004529",
     patch=partial(_todo, merge="all"),
 )
+DEEPCACHE = Method(
+    id="deepcache",
+    label="DeepCache",
+    description="every other step runs only the last layers of the UNet, on what the others gave before",
+    colour="#2b8cbe",
+    enable=lambda pipe, request: rivals.deepcache(pipe, interval=2),
+    package="DeepCache==0.1.1",
+    check=lambda pipe, request: rivals.require_one_call_a_step(pipe),
+)
+DEEPCACHE_3 = replace(
+    DEEPCACHE,
+    id="deepcache-3",
+    label="DeepCache, interval 3",
+    description="two of three steps run only the last layers of the UNet",
+    colour="#08589e",
+    enable=lambda pipe, request: rivals.deepcache(pipe, interval=3),
+)
+PAB = Method(
+    id="pab",
+    label="PAB",
+    description="pyramid attention broadcast: self-attention runs in every other step of the middle of a run",
+    colour="#67000d",
+    enable=lambda pipe, request: rivals.pyramid_attention_broadcast(pipe),
+    check=lambda pipe, request: rivals.require_uncompiled(pipe),
+)
 FEWER_STEPS = Method(
     id="fewer-steps",
     label="Fewer steps",
@@ -202,27 +250,37 @@ METHODS = (
     TODO_ROTATING_FORECAST,
     TOME_KV,
     TODO_ALL,
+    DEEPCACHE,
+    DEEPCACHE_3,
+    PAB,
     FEWER_STEPS,
 )
 
 
 def known_methods() -> tuple[Method, ...]:
-    """The methods that anybody can choose, in the order in which they are shown."""
-    return METHODS
+    """The methods that can be chosen here, in the order in which they are shown."""
+    return tuple(method for method in METHODS if method.missing is None)
+
+
+def missing_methods() -> tuple[str, ...]:
+    """A sentence for each method that cannot be chosen here, because its package is not installed."""
+    return tuple(method.missing for method in METHODS if method.missing)
 
 
 def method_of(id: str, known: tuple[Method, ...] | None = None) -> Method:
     """The method with this id.
 
     Args:
-        known: where to look (default: `known_methods()`).
+        known: where to look (default: `METHODS`, also those that cannot be chosen here: a report may be of
+            another machine).
 
     Raises:
         InvalidRequest: there is none.
     """
-    known = known_methods() if known is None else known
+    known = METHODS if known is None else known
     for method in known:
         if method.id == id:
             return method
     ids = ", ".join(method.id for method in known)
-    raise InvalidRequest(f"Methods are {ids}; {quoted(id)} is not one of them.")
+    missing = "".join(f" {method.missing}." for method in METHODS if method.missing and method.id == id)
+    raise InvalidRequest(f"Methods are {ids}; {quoted(id)} is not one of them.{missing}")

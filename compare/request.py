@@ -61,7 +61,7 @@ class Request:
         check_whole("Width", self.width, SIZES, multiple=SIZE_MULTIPLE, unit=" pixels")
         check_whole("Height", self.height, SIZES, multiple=SIZE_MULTIPLE, unit=" pixels")
         check_whole("Steps", self.steps, STEPS)
-        _check_number("Guidance scale", self.guidance_scale, GUIDANCE)
+        check_number("Guidance scale", self.guidance_scale, GUIDANCE)
         check_whole("Seed", self.seed, SEEDS)
         check_whole("Repeats", self.repeats, REPEATS)
         self._check_factor()
@@ -101,6 +101,11 @@ class Request:
         return known_methods()
 
     @property
+    def until(self) -> float:
+        """The share of the steps in which ToDo and ToMe are on: all. Sweeps have others."""
+        return 1.0
+
+    @property
     def factors(self) -> tuple[int, ...]:
         """One factor per level, finest first."""
         return self.factor if isinstance(self.factor, tuple) else (self.factor,)
@@ -135,7 +140,8 @@ def check_whole(name: str, value: object, limits: tuple[int, int], multiple: int
         raise InvalidRequest(f"{name} must be a {kind} from {low} to {high}{unit}, not {quoted(value)}.")
 
 
-def _check_number(name: str, value: object, limits: tuple[float, float]) -> None:
+def check_number(name: str, value: object, limits: tuple[float, float]) -> None:
+    """Raise `InvalidRequest` unless the value is a finite number within the limits, both included."""
     low, high = limits
     if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
         raise InvalidRequest(f"{name} must be a number from {low:g} to {high:g}, not {quoted(value)}.")

@@ -22,6 +22,7 @@ class Setting:
     width: int
     height: int
     factor: int = 2
+    until: float = 1.0
 
 
 def _two_levels(request: Reduction) -> ToDo:

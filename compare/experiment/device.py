@@ -13,7 +13,7 @@ import torch
 
 from compare.report import Environment
 
-PACKAGES = ("torch", "diffusers", "transformers", "tomesd", "xformers", "torchmetrics", "gradio")
+PACKAGES = ("torch", "diffusers", "transformers", "tomesd", "DeepCache", "xformers", "torchmetrics", "gradio")
 
 
 def environment(device: torch.device) -> Environment:

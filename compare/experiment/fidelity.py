@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 from PIL import Image
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
 
 from compare.report import Scores
 
 FINE = 0.5  # of the Nyquist frequency: detail finer than four pixels a period
+
+MULTISCALE_FROM = 176
+"""Pixels a side. MS-SSIM halves a picture four times, and compares windows of 11 pixels on the smallest."""
 
 
 def score(image: Image.Image, baseline: Image.Image) -> Scores:
@@ -23,6 +30,16 @@ def score(image: Image.Image, baseline: Image.Image) -> Scores:
         ssim=structural_similarity_index_measure(ours, theirs, data_range=255.0).item(),
         high_frequency=fine / baseline_fine if baseline_fine > 0 else None,
     )
+
+
+def multiscale_ssim(image: Image.Image, baseline: Image.Image) -> float | None:
+    """MS-SSIM on 8-bit RGB (Wang and others 2003): structural similarity at five resolutions, 1 for identical
+    pictures. Both have the same size; None if a side has fewer than `MULTISCALE_FROM` pixels."""
+    if min(image.size) < MULTISCALE_FROM:
+        return None
+    return multiscale_structural_similarity_index_measure(
+        _tensor(image).double(), _tensor(baseline).double(), data_range=255.0
+    ).item()
 
 
 def _tensor(image: Image.Image) -> torch.Tensor:

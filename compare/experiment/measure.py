@@ -46,6 +46,9 @@ def prepare(loaded: LoadedPipeline, request: Request) -> Prepared:
     Raises:
         InvalidRequest: a method cannot be used on this model at this size.
     """
+    for method in request.chosen:
+        if method.check is not None:
+            method.check(loaded.pipe, request)
     plans = {
         method.id: plan_summary(loaded.pipe, method, request, request.steps)
         for method in request.chosen

@@ -43,7 +43,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from compare.study.curve import markdown, plot, points
     from compare.study.row_folder import RowFolder
     from compare.study.rows import Row, Setup
-    from compare.study.scorers import Scorers
+    from compare.study.scorers import Scorers, on_small_pictures
     from compare.study.sweep import Sweep, sweep
 
     settings = Sweep.load(options.file)
@@ -52,7 +52,7 @@ def _sweep(options: argparse.Namespace) -> int:
         loaded = with_scheduler(loaded, options.scheduler)
     requests = settings.requests(loaded)
     scorers = Scorers.of(loaded)
-    print_notes(scorers.missing)
+    print_notes((*scorers.missing, *on_small_pictures(requests)))
     did_not_fit = 0
     with RowFolder(options.out, Setup.of(loaded, scorers), Row) as folder, stopped_by_ctrl_c() as stop:
         bar = tqdm(sweep(loaded, requests, folder, scorers, stop), total=len(requests), unit="comparison")

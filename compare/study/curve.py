@@ -49,6 +49,8 @@ class Point:
     ssim: Spread
     high_frequency: Spread | None
     lpips: Spread | None
+    flip: Spread | None
+    ms_ssim: Spread | None
     shown: Proportion
     """Of the objects and backgrounds that the prompts name, those that are found in the pictures; 0 of 0 if
     they were not read."""
@@ -65,14 +67,18 @@ def points(rows: Iterable[Row]) -> list[Point]:
 
 
 def markdown(points: Sequence[Point]) -> str:
-    """One table: medians, and quartiles over prompts and seeds in brackets."""
+    """One table: medians, and quartiles over prompts and seeds in brackets. MS-SSIM and FLIP have columns if
+    any of the points has them."""
+    optional = {"MS-SSIM": lambda p: p.ms_ssim, "FLIP": lambda p: p.flip}
+    scored = {name: of for name, of in optional.items() if any(map(of, points))}
     heads = ["setting", "method", "factor", "runs", "speed-up", "by FLOPs", "PSNR, dB", "SSIM", "LPIPS"]
-    heads += ["fine detail kept", "of the prompt", "Baseline's"]
+    heads += [*scored, "fine detail kept", "of the prompt", "Baseline's"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for p in points:
         cells = [p.setting, studied_method(p.method).label, p.factor, str(p.runs), _written(p.speedup, 2)]
         cells += ["–" if p.flop_speedup is None else f"{p.flop_speedup:.2f}"]
         cells += [_written(p.psnr, 1), _written(p.ssim, 3), _written(p.lpips, 3)]
+        cells += [_written(of(p), 3) for of in scored.values()]
         cells += [_written(p.high_frequency, 2), str(p.shown), str(p.baseline_shown)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -81,11 +87,14 @@ def markdown(points: Sequence[Point]) -> str:
 def plot(points: Sequence[Point], file: Path) -> None:
     """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting.
 
-    If the pictures were read, a second panel (below, or beside if there is one setting) has how much of the
-    prompts was found in them, with 95 % confidence intervals, and Baseline's proportion as a dashed line.
+    If FLIP was scored, another panel (below, or beside if there is one setting) has that. If the pictures
+    were read, one more has how much of the prompts was found in them, with 95 % confidence intervals, and
+    Baseline's proportion as a dashed line.
     """
     settings = list(dict.fromkeys(point.setting for point in points))
-    draws = [_draw_psnr] + ([_draw_prompt] if any(point.shown.of for point in points) else [])
+    draws = [_draw_psnr]
+    draws += [_draw_flip] if any(point.flip for point in points) else []
+    draws += [_draw_prompt] if any(point.shown.of for point in points) else []
     figure = Figure(layout="constrained")
     panels = _panels(figure, len(settings), len(draws))
     for setting, of_setting in zip(settings, panels, strict=True):
@@ -109,6 +118,8 @@ def setting_of(row: Row) -> str:
     setting = f"{row.width}×{row.height}, {row.steps} steps, guidance {row.guidance_scale:g}"
     if row.repeats > 1:
         setting += f", {row.repeats} repeats"
+    if row.until < 1:
+        setting += f", methods on until {row.until:g} of the steps"
     return setting + (f", not “{row.negative_prompt}”" if row.negative_prompt else "")
 
 
@@ -131,6 +142,8 @@ def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point
         ssim=Spread.of(row.ssim for row in rows),
         high_frequency=Spread.of(row.high_frequency for row in rows),
         lpips=Spread.of(row.lpips for row in rows),
+        flip=Spread.of(row.flip for row in rows),
+        ms_ssim=Spread.of(row.ms_ssim for row in rows),
         shown=Proportion(hits=sum(row.shown or 0 for row in rows), of=asked),
         baseline_shown=Proportion(hits=sum(row.baseline_shown or 0 for row in rows), of=asked),
     )
@@ -161,6 +174,12 @@ def _draw_psnr(panel: Axes, line: Sequence[Point]) -> None:
     panel.set_ylabel("PSNR against Baseline, dB")
     line = [point for point in line if math.isfinite(point.psnr.middle)]
     _draw(panel, line, [point.psnr for point in line])
+
+
+def _draw_flip(panel: Axes, line: Sequence[Point]) -> None:
+    panel.set_ylabel("FLIP against Baseline, 0 is equal")
+    line = [point for point in line if point.flip]
+    _draw(panel, line, [point.flip for point in line])
 
 
 def _draw_prompt(panel: Axes, line: Sequence[Point]) -> None:

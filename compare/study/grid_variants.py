@@ -6,13 +6,15 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 
+from compare import methods
 from compare.methods import TODO, Method, Reduction, known_methods, method_of
-from compare.study.sampling_modes import SAMPLING_MODES
+from compare.study.sampling_modes import SAMPLING_MODES, require_whole_runs
 from todo_patch import ToDo, patched
 from todo_patch.blocks import find_denoiser
 from todo_patch.grid import offset_order
@@ -99,6 +101,8 @@ class GridVariant(Method):
 class TwoFactors(GridVariant):
     """Rotating, with `factor` - 1 for one half of the steps and `factor` + 1 for the other."""
 
+    check: Callable[[DiffusionPipeline, Reduction], None] = require_whole_runs
+
     def counted_patches(self, request: Reduction) -> tuple[tuple[ToDo], ...]:
         factors = self.patch(request).factors
         return tuple((ToDo(factor=tuple(f + d if f > 1 else 1 for f in factors)),) for d in (-1, 1))
@@ -117,7 +121,7 @@ GRID_VARIANTS = (
         label="ToDo, average",
         description="the mean of the cell instead of one of its tokens",
         colour="#ff7f0e",
-        patch=lambda request: ToDo(factor=request.factor, pooling="average"),
+        patch=partial(TODO.patch, pooling="average"),
     ),
     GridVariant(
         id="todo-raster",
@@ -173,10 +177,10 @@ GRID_VARIANTS = (
 
 
 def studied_methods() -> tuple[Method, ...]:
-    """The methods of the registry, the variants of the grid, and other ways to sample it."""
+    """The methods that can be chosen here, the variants of the grid, and other ways to sample it."""
     return (*known_methods(), *GRID_VARIANTS, *SAMPLING_MODES)
 
 
 def studied_method(id: str) -> Method:
-    """The method with this id. Raises `InvalidRequest` if there is none."""
-    return method_of(id, studied_methods())
+    """The method with this id, even if it cannot be chosen here. Raises `InvalidRequest` if there is none."""
+    return method_of(id, (*methods.METHODS, *GRID_VARIANTS, *SAMPLING_MODES))

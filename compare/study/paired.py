@@ -29,7 +29,9 @@ FINE_DETAIL = Measure(  # how far its energy is from Baseline's, as a fraction o
 MEASURES = (
     PSNR,
     SSIM,
+    Measure("MS-SSIM", 4, lambda row: row.ms_ssim),
     Measure("LPIPS", 4, lambda row: row.lpips),
+    Measure("FLIP", 4, lambda row: row.flip),
     FINE_DETAIL,
     Measure("of the prompt", 3, lambda row: row.shown / row.asked if row.asked else None),
     Measure("speed-up", 3, lambda row: row.speedup),

@@ -13,7 +13,7 @@ from compare.models.load import LoadedPipeline
 from compare.models.weights_hash import fingerprint
 from compare.report import Comparison
 from compare.request import Request
-from compare.study.scorers import BACKBONE, NetworkScores, Scorers
+from compare.study.scorers import BACKBONE, Scorers, SweepScores
 
 
 class Setup(BaseModel, frozen=True):
@@ -52,7 +52,7 @@ class Setup(BaseModel, frozen=True):
         )
 
 
-class Row(NetworkScores):
+class Row(SweepScores):
     """One method of one comparison. Seconds are those of the denoising loop, medians over the repeats."""
 
     date: datetime
@@ -65,6 +65,7 @@ class Row(NetworkScores):
     """Of the request, and of its baseline."""
     guidance_scale: float
     factor: int | tuple[int, ...]
+    until: float = 1.0
     repeats: int
     method: str
     method_steps: int
@@ -87,7 +88,8 @@ class Row(NetworkScores):
 
 
 _OF_REQUEST = (
-    "prompt", "negative_prompt", "seed", "width", "height", "steps", "guidance_scale", "factor", "repeats",
+    "prompt", "negative_prompt", "seed", "width", "height", "steps", "guidance_scale", "factor", "until",
+    "repeats",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DiffusionPipeline
 
+from compare.errors import InvalidRequest
 from compare.methods import TODO, Method
 from compare.request import Request
 from todo_patch.blocks import find_denoiser, self_attention
@@ -51,6 +52,15 @@ def interpolated(pipe: DiffusionPipeline, request: Request, mode: str) -> Iterat
             handle.remove()
 
 
+def require_whole_runs(pipe: DiffusionPipeline, request: Request) -> None:
+    """Raises `InvalidRequest` if methods are to be on for a part of the run."""
+    if request.until < 1:
+        raise InvalidRequest(
+            f"Until must be 1 for variants that change every step (sampling modes, todo-coarse-early, "
+            f"todo-fine-early), not {request.until:g}."
+        )
+
+
 def _method(mode: str, description: str, colour: str) -> Method:
     return Method(
         id=f"todo-{mode}",
@@ -59,6 +69,7 @@ def _method(mode: str, description: str, colour: str) -> Method:
         colour=colour,
         patch=TODO.patch,  # as many tokens, so as many FLOPs
         enable=partial(interpolated, mode=mode),
+        check=require_whole_runs,
     )
 
 

@@ -1,11 +1,13 @@
-"""Scores of a sweep beside those of every comparison: how much of the prompt is in a picture, and LPIPS.
+"""Scores of a sweep beside those of every comparison: how much of the prompt is in a picture, LPIPS, FLIP,
+MS-SSIM.
 
-Both need networks that not every machine and not every model has: `Scorers.missing` names those.
+Some need networks or a package that not every machine or model has: `Scorers.missing` names those.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +17,11 @@ from PIL import Image
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from compare.experiment.fidelity import MULTISCALE_FROM, multiscale_ssim
+from compare.experiment.flip import FlipMap, NoFlip, flip_map, require_flip
 from compare.models.load import LoadedPipeline
 from compare.models.vocabulary import Vocabulary
+from compare.request import Request
 from compare.study.classifier import Classifier, load_classifier
 
 BACKBONE = "alexnet-owt-7be5be79.pth"
@@ -24,7 +29,7 @@ BACKBONE = "alexnet-owt-7be5be79.pth"
 FETCH = "python -c \"from torchvision.models import alexnet; alexnet(weights='DEFAULT')\""
 
 
-class NetworkScores(BaseModel, frozen=True):
+class SweepScores(BaseModel, frozen=True):
     """Of one picture. None if it was not scored."""
 
     asked: int | None = None
@@ -34,23 +39,27 @@ class NetworkScores(BaseModel, frozen=True):
     baseline_shown: int | None = None
     """And in the baseline's."""
     lpips: float | None = None
+    flip: float | None = None
+    """At `compare.experiment.flip.PIXELS_PER_DEGREE`."""
+    ms_ssim: float | None = None
 
 
 @dataclass(frozen=True)
 class Scorers:
-    """The networks that are available for a model, on its device."""
+    """What is available for a model: networks on its device, and FLIP."""
 
     vocabulary: Vocabulary | None
     classifier: Classifier | None
     classifier_id: str | None
     """Fingerprint of the classifier's file."""
     lpips: Lpips | None
+    flip: Callable[[Image.Image, Image.Image], FlipMap] | None
     missing: tuple[str, ...]
-    """A sentence for each network that is not available."""
+    """A sentence for each that is not available."""
 
     @classmethod
     def of(cls, loaded: LoadedPipeline) -> Scorers:
-        missing, classifier, classifier_id, lpips = [], None, None, None
+        missing, classifier, classifier_id, lpips, flip = [], None, None, None, None
         if loaded.classifier_file is None or loaded.vocabulary is None:
             missing.append(
                 "How much of the prompt is left is not scored: only the bundled model comes with a network "
@@ -63,10 +72,15 @@ class Scorers:
             lpips = Lpips(loaded.device)
         except NoLpips as error:
             missing.append(str(error))
-        return cls(loaded.vocabulary, classifier, classifier_id, lpips, tuple(missing))
+        try:
+            require_flip()
+            flip = flip_map
+        except NoFlip as error:
+            missing.append(str(error))
+        return cls(loaded.vocabulary, classifier, classifier_id, lpips, flip, tuple(missing))
 
     @torch.no_grad()
-    def score(self, prompt: str, picture: Image.Image, baseline: Image.Image) -> NetworkScores:
+    def score(self, prompt: str, picture: Image.Image, baseline: Image.Image) -> SweepScores:
         """Both pictures have the same size, at least 64 px a side."""
         asked = shown = baseline_shown = lpips = None
         if self.classifier is not None:
@@ -78,7 +92,21 @@ class Scorers:
             )
         if self.lpips is not None:
             lpips = self.lpips.distance(picture, baseline)
-        return NetworkScores(asked=asked, shown=shown, baseline_shown=baseline_shown, lpips=lpips)
+        return SweepScores(
+            asked=asked,
+            shown=shown,
+            baseline_shown=baseline_shown,
+            lpips=lpips,
+            flip=self.flip(picture, baseline).value if self.flip else None,
+            ms_ssim=multiscale_ssim(picture, baseline),
+        )
+
+
+def on_small_pictures(requests: Iterable[Request]) -> tuple[str, ...]:
+    """A sentence if MS-SSIM cannot be scored in some of the comparisons."""
+    if all(min(request.width, request.height) >= MULTISCALE_FROM for request in requests):
+        return ()
+    return (f"MS-SSIM is not scored where a side has fewer than {MULTISCALE_FROM} pixels.",)
 
 
 class NoLpips(RuntimeError):

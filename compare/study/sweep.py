@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from compare.experiment.measure import prepare
 from compare.experiment.worker import run
 from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline
-from compare.request import Request
+from compare.request import Request, check_number
 from compare.study.grid_variants import studied_methods
 from compare.study.row_folder import RowFolder
 from compare.study.rows import Row, keys_of, rows_of
@@ -31,9 +32,22 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+UNTIL = (0.01, 1.0)
 
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRequest(Request):
-    """A request whose methods may also be variants of the grid."""
+    """A request whose methods may also be variants of the grid, and be on for a part of the run.
+
+    Args:
+        until: ToDo and ToMe are on in the first `ceil(until * n)` of the n steps. From 0.01 to 1.
+    """
+
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("Until", self.until, UNTIL)
 
     @classmethod
     def known_methods(cls) -> tuple[Method, ...]:
@@ -52,6 +66,8 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
     seeds: list[int] = [0]
     factors: list[int | list[int]] = [2]
     """One number, or one for each level of attention grids, finest first."""
+    until: list[float | int] = [1.0]
+    """Shares of the steps, from the first, in which ToDo and ToMe are on."""
     sizes: list[int | list[int]] = []
     """Pixels: a side, or [width, height]."""
     steps: list[int] = []
@@ -102,21 +118,23 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
                 steps=steps,
                 guidance_scale=guidance_scale,
                 factor=tuple(factor) if isinstance(factor, list) else factor,
+                until=until,
                 methods=methods,
                 repeats=self.repeats,
             )
-            for prompt, seed, (width, height), steps, guidance_scale, factor in product(
+            for prompt, seed, (width, height), steps, guidance_scale, factor, until in product(
                 self.prompts,
                 self.seeds,
                 sides or [[own.width, own.height]],
                 self.steps or [own.steps],
                 self.guidance_scales or [own.guidance_scale],
                 self.factors,
+                self.until,
             )
         )
         if not requests:
-            raise InvalidRequest("The sweep is empty: it needs a prompt, a seed and a factor at least.")
-        for request in {(r.width, r.height, r.factor): r for r in requests}.values():
+            raise InvalidRequest("The sweep is empty: it needs a prompt, a seed, a factor and a share.")
+        for request in {(r.width, r.height, r.factor, r.until): r for r in requests}.values():
             prepare(loaded, request)
         return requests
 

@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from compare import methods
 from compare.bench.variants import TODO_PROCESSOR, TODO_TWO_LEVELS, Variant, bench_methods, variants
 from compare.methods import BASELINE, METHODS, TODO, TODO_ALL, TODO_ROTATING, TOME, TOME_KV, Method
-from tests.helpers.tiny_models import sd15_pipeline, sdxl_pipeline, unet_inputs
+from tests.helpers.tiny_models import generate, sd15_pipeline, sdxl_pipeline, unet_inputs
 from tests.helpers.traces import traces_of_a_patch
-from todo_patch import begin_run, plan
+from todo_patch import plan
 
 HEIGHT, WIDTH = 13, 10  # of the latents
 VARIANTS = variants(bench_methods(), [2])
@@ -57,20 +57,16 @@ def test_the_processor_does_what_the_hooks_do(loaded) -> None:
 def test_a_variant_changes_the_output_and_then_the_model_is_what_it_was(loaded, variant) -> None:
     unet = loaded.pipe.unet
     processors = dict(unet.attn_processors)
-    baseline = run_of_four_steps(unet)
+    baseline = run_of_four_steps(loaded.pipe)
     with on(loaded.pipe, variant):
-        assert not torch.allclose(run_of_four_steps(unet), baseline)
-    assert torch.equal(run_of_four_steps(unet), baseline)
+        assert not torch.allclose(run_of_four_steps(loaded.pipe), baseline)
+    assert torch.equal(run_of_four_steps(loaded.pipe), baseline)
     assert unet.attn_processors == processors
     assert traces_of_a_patch(loaded.pipe) == []
 
 
-@torch.no_grad()
-def run_of_four_steps(unet: torch.nn.Module) -> torch.Tensor:
-    inputs = unet_inputs(unet, HEIGHT, WIDTH)
-    begin_run(unet, steps=4)
-    noisy = (inputs["sample"] * scale for scale in (1.0, 1.5, 3.0, 2.0))
-    return torch.stack([unet(**inputs | {"sample": sample})[0] for sample in noisy])
+def run_of_four_steps(pipe) -> torch.Tensor:
+    return generate(pipe, steps=4, height=8 * HEIGHT, width=8 * WIDTH)
 
 
 def test_compiled_code_sees_upper_bounds_and_the_processor() -> None:

@@ -23,7 +23,7 @@ def test_the_table_has_medians_and_quartiles_that_follow_from_the_rows(rows, tmp
 
 def test_the_prompt_is_drawn_beside_one_setting_and_below_several(rows, tmp_path) -> None:
     half = Proportion(hits=2, of=4)
-    one = [replace(point, shown=half, baseline_shown=half) for point in points(rows)]
+    one = [replace(point, flip=None, shown=half, baseline_shown=half) for point in points(rows)]
     two = [*one, *(replace(point, setting="another") for point in one)]
     plot(one, tmp_path / "one.png")
     plot(two, tmp_path / "two.png")
@@ -31,6 +31,23 @@ def test_the_prompt_is_drawn_beside_one_setting_and_below_several(rows, tmp_path
         assert beside.width > 2 * beside.height
         assert below.width == beside.width
         assert below.height > 1.8 * beside.height
+
+
+def test_scores_that_no_row_has_take_no_column_and_no_panel(rows, tmp_path) -> None:
+    scored = points([row.model_copy(update={"flip": 0.125, "ms_ssim": 0.5}) for row in rows])
+    without = points([row.model_copy(update={"flip": None}) for row in rows])
+    head, _, first, *_ = markdown(scored).splitlines()
+    assert "| MS-SSIM | FLIP |" in head
+    assert "| 0.500 (0.500 to 0.500) | 0.125 (0.125 to 0.125) |" in first
+    head, *_ = markdown(without).splitlines()
+    assert "FLIP" not in head
+    assert "MS-SSIM" not in head  # the pictures are too small for it
+    widths = []
+    for found in (scored, without):
+        plot(found, tmp_path / "curve.png")
+        with Image.open(tmp_path / "curve.png") as picture:
+            widths.append(picture.width)
+    assert widths[0] == 2 * widths[1]
 
 
 def test_identical_pictures_are_infinitely_close_and_hide_no_others(rows, tmp_path) -> None:

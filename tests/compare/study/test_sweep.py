@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,33 @@ def test_fewer_steps_and_levels_can_be_swept(loaded, tmp_path) -> None:
     assert {point.factor for point in points(rows)} == {"2, 2"}
 
 
+def test_methods_can_be_on_for_a_part_of_the_steps_only(loaded, tmp_path) -> None:
+    text = SETTINGS.replace('"a fox", "a cat"', '"a fox"').replace("[2, 3]", "[2, [2, 2]]")
+    text = text.replace("[1, 2]", "[1]").replace('"todo"', '"todo", "todo-raster", "todo-average"')
+    rows = swept(loaded, tmp_path, text + "until = [1.0, 0.5]\n")
+    assert len({row.key for row in rows}) == len(rows) == 4 * 2 * 2
+    for whole in (row for row in rows if row.until == 1):
+        same = (row for row in rows if (row.method, row.factor) == (whole.method, whole.factor))
+        (half,) = (row for row in same if row.until == 0.5)
+        assert half.psnr != whole.psnr
+        assert 1 < half.flop_speedup < whole.flop_speedup
+    assert {point.setting.partition("guidance 5")[2] for point in points(rows)} == {
+        "", ", methods on until 0.5 of the steps",
+    }  # fmt: skip
+
+
+def test_rows_from_before_a_setting_or_a_score_was_added_are_the_same_rows(loaded, rows, finished) -> None:
+    file = finished / "out" / "rows.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        for name in ("until", "flip", "ms_ssim"):
+            del line[name]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    again = swept(loaded, finished)
+    assert [row.key for row in again] == [row.key for row in rows]
+    assert {row.flip for row in again} == {None}
+
+
 @pytest.mark.usefixtures("outsider")
 def test_a_method_of_somebody_else_can_be_swept(loaded, tmp_path) -> None:
     rows = swept(loaded, tmp_path, SETTINGS.replace('"tome"', '"theirs"'))
@@ -128,6 +156,10 @@ def test_a_method_of_somebody_else_can_be_swept(loaded, tmp_path) -> None:
         (SETTINGS.replace("[2, 3]", "[2, 40]"), "Factor must be"),
         (SETTINGS.replace("[2, 3]", "[2, 8]"), "stride=8"),
         (SETTINGS.replace("[2, 3]", "[[2, 2, 2]]"), "level"),
+        (SETTINGS + "until = [0]\n", "Until must be"),
+        (SETTINGS + "until = [60]\n", "Until must be"),
+        (SETTINGS.replace('"todo"', '"todo-bicubic"') + "until = [0.5]\n", "Until must be 1"),
+        (SETTINGS.replace('"todo"', '"todo-fine-early"') + "until = [0.5]\n", "Until must be 1"),
     ],
 )
 def test_a_wrong_sweep_is_refused_before_anything_runs(loaded, tmp_path, text, says) -> None:
