@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from compare.errors import InvalidRequest, OutOfMemory
-from compare.events import Finished, Stopped
+from compare.errors import InvalidRequest, OutOfMemory, RunFailed
+from compare.events import Finished
 from compare.experiment.measure import prepare
 from compare.experiment.worker import run
 from compare.methods import BASELINE, Method
@@ -23,7 +24,7 @@ from compare.models.load import LoadedPipeline
 from compare.request import Request
 from compare.study.grid_variants import studied_methods
 from compare.study.row_folder import RowFolder
-from compare.study.rows import Row, keys_of, rows_of
+from compare.study.rows import Row, Setup, keys_of, rows_of
 from compare.study.scorers import Scorers
 
 if sys.version_info >= (3, 11):
@@ -121,13 +122,38 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
         return requests
 
 
+@dataclass(frozen=True)
+class Worker:
+    """A model in memory with the networks that score its pictures: makes rows of requests."""
+
+    loaded: LoadedPipeline
+    scorers: Scorers
+    setup: Setup
+    timed: bool
+    """Whether it has its device for itself."""
+
+    @classmethod
+    def of(cls, loaded: LoadedPipeline, timed: bool = True) -> Worker:
+        scorers = Scorers.of(loaded)
+        return cls(loaded, scorers, Setup.of(loaded, scorers), timed)
+
+    def rows(self, request: Request, stop: threading.Event | None = None) -> list[Row] | OutOfMemory | None:
+        """The rows of one comparison; the error if it does not fit into memory; None if it was stopped."""
+        try:
+            for event in run(self.loaded, request, stop):
+                if isinstance(event, Finished):
+                    return rows_of(event.comparison, self.scorers, self.setup.weights, self.timed)
+        except OutOfMemory as error:
+            return error
+        return None
+
+
 def sweep(
-    loaded: LoadedPipeline,
-    requests: tuple[Request, ...],
+    worker: Worker,
+    requests: Iterable[Request],
     folder: RowFolder[Row],
-    scorers: Scorers,
     stop: threading.Event | None = None,
-) -> Iterator[list[Row] | OutOfMemory]:
+) -> Iterator[list[Row] | RunFailed]:
     """Run what the folder does not hold yet, and yield the new rows of each comparison once they are written.
 
     What does not fit into memory yields the error in their place, and the rest goes on. Ends early if `stop`
@@ -137,11 +163,7 @@ def sweep(
         if folder.holds(keys_of(request)):
             yield []
             continue
-        try:
-            for event in run(loaded, request, stop):
-                if isinstance(event, Stopped):
-                    return
-                if isinstance(event, Finished):
-                    yield folder.append(rows_of(event.comparison, scorers))
-        except OutOfMemory as error:
-            yield error
+        rows = worker.rows(request, stop)
+        if rows is None:
+            return
+        yield rows if isinstance(rows, OutOfMemory) else folder.append(rows)
