@@ -35,10 +35,6 @@ class Setup(BaseModel, frozen=True):
     """Fingerprint of the network that reads the pictures; None if there is none."""
     lpips: str | None
     """File name of its network's weights; None if there are none."""
-    hardware: str | None = None
-    """Of a folder from before rows named their device; `read_sweep` writes it into them."""
-    threads: int | None = None
-    """Likewise."""
 
     @classmethod
     def of(cls, loaded: LoadedPipeline, scorers: Scorers) -> Setup:
@@ -54,6 +50,13 @@ class Setup(BaseModel, frozen=True):
             classifier=scorers.classifier_id,
             lpips=None if scorers.lpips is None else BACKBONE,
         )
+
+
+class _Machine(BaseModel):
+    """What a setup also had before rows named their device."""
+
+    hardware: str | None = None
+    threads: int | None = None
 
 
 class Row(NetworkScores):
@@ -145,12 +148,13 @@ def read_sweep(folder: Path) -> tuple[Setup, list[Row]]:
         InvalidRequest: it is no such folder.
     """
     setup, rows = read_setup(folder, Setup), read_rows(folder, Row)
-    if setup.hardware is None:
+    machine = read_setup(folder, _Machine)
+    if machine.hardware is None:
         return setup, rows
-    return setup.model_copy(update={"hardware": None, "threads": None}), [
+    return setup, [
         row.model_copy(
             update={
-                "device": _device(setup.hardware, setup.threads, on_cpu=row.peak_memory is None),
+                "device": _device(machine.hardware, machine.threads, on_cpu=row.peak_memory is None),
                 "weights": setup.weights,
             }
         )
@@ -164,7 +168,7 @@ def sweep_folder(folder: Path, setup: Setup) -> RowFolder[Row]:
     Raises:
         InvalidRequest: it is of another kind; the rest on entering.
     """
-    if (folder / "setup.json").exists() and read_setup(folder, Setup).hardware is not None:
+    if (folder / "setup.json").exists() and read_setup(folder, _Machine).hardware is not None:
         raise InvalidRequest(
             f"{folder} is from before rows named their device. Bring its rows into a new folder, and go on "
             f"there: python -m compare merge NEW {folder}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ValidationError
 
 from compare.errors import InvalidRequest, OutOfMemory, RunFailed
@@ -20,7 +21,7 @@ from compare.events import Finished
 from compare.experiment.measure import prepare
 from compare.experiment.worker import run
 from compare.methods import BASELINE, Method
-from compare.models.load import LoadedPipeline
+from compare.models.load import LoadedPipeline, load_pipeline, with_scheduler
 from compare.request import Request
 from compare.study.grid_variants import studied_methods
 from compare.study.row_folder import RowFolder
@@ -137,6 +138,15 @@ class Worker:
         scorers = Scorers.of(loaded)
         return cls(loaded, scorers, Setup.of(loaded, scorers), timed)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what is not as it was asked for: the model, and what cannot be scored."""
+        loaded = self.loaded
+        return (*(note for note in (loaded.fallback, loaded.remark) if note), *self.scorers.missing)
+
+    def requests(self, sweep: Sweep) -> tuple[Request, ...]:
+        return sweep.requests(self.loaded)
+
     def rows(self, request: Request, stop: threading.Event | None = None) -> list[Row] | OutOfMemory | None:
         """The rows of one comparison; the error if it does not fit into memory; None if it was stopped."""
         try:
@@ -147,23 +157,33 @@ class Worker:
             return error
         return None
 
+    def sweep(
+        self, requests: Iterable[Request], folder: RowFolder[Row], stop: threading.Event | None = None
+    ) -> Iterator[list[Row] | RunFailed]:
+        """Run what the folder does not hold yet, and yield the new rows of each comparison once they are
+        written.
 
-def sweep(
-    worker: Worker,
-    requests: Iterable[Request],
-    folder: RowFolder[Row],
-    stop: threading.Event | None = None,
-) -> Iterator[list[Row] | RunFailed]:
-    """Run what the folder does not hold yet, and yield the new rows of each comparison once they are written.
+        What does not fit into memory yields the error in their place, and the rest goes on. Ends early if
+        `stop` is set: the comparison that is running leaves no rows.
+        """
+        for request in requests:
+            if folder.holds(keys_of(request)):
+                yield []
+                continue
+            rows = self.rows(request, stop)
+            if rows is None:
+                return
+            yield rows if isinstance(rows, OutOfMemory) else folder.append(rows)
 
-    What does not fit into memory yields the error in their place, and the rest goes on. Ends early if `stop`
-    is set: the comparison that is running leaves no rows.
-    """
-    for request in requests:
-        if folder.holds(keys_of(request)):
-            yield []
-            continue
-        rows = worker.rows(request, stop)
-        if rows is None:
-            return
-        yield rows if isinstance(rows, OutOfMemory) else folder.append(rows)
+
+def load_worker(
+    model: str | None,
+    device: str | None,
+    dtype: torch.dtype | None,
+    attention: str,
+    scheduler: str | None,
+    timed: bool = True,
+) -> Worker:
+    """Load the model as `load_pipeline` and `with_scheduler` do, and the networks that score its pictures."""
+    loaded = load_pipeline(model, device, dtype, attention)
+    return Worker.of(with_scheduler(loaded, scheduler) if scheduler else loaded, timed)

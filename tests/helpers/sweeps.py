@@ -9,7 +9,7 @@ from threading import Event
 from compare.models.load import LoadedPipeline
 from compare.study.row_folder import RowFolder, read_rows
 from compare.study.rows import Row
-from compare.study.sweep import Sweep, Worker, sweep
+from compare.study.sweep import Sweep, Worker
 
 SETTINGS = """
 prompts = ["a fox", "a cat"]
@@ -34,7 +34,7 @@ def sweeping(
     """What a sweep into `out` in the folder yields."""
     requests, worker = Sweep.load(written(folder, text)).requests(loaded), Worker.of(loaded)
     with RowFolder(folder / "out", worker.setup, Row) as out:
-        yield from sweep(worker, requests, out, stop)
+        yield from worker.sweep(requests, out, stop)
 
 
 def swept(loaded: LoadedPipeline, folder: Path, text: str = SETTINGS) -> list[Row]:
