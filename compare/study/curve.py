@@ -18,7 +18,7 @@ from compare.statistics import Proportion
 from compare.study.grid_variants import studied_method
 from compare.study.rows import Row
 
-TITLE = 60  # characters in a line
+TITLE = 48  # characters in a line
 WIDE = 8  # inches, enough for the names of four methods in a line
 
 

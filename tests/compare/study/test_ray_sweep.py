@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -42,14 +44,16 @@ def load(folder: Path, device: str, timed: bool) -> Worker:
     return load_worker(str(folder), device, None, "sdpa", None, timed)
 
 
-def load_and_die(folder: Path, once: Path, width: int, device: str, timed: bool) -> Worker:
-    """A worker that is killed in the middle of a comparison of this latent width: the first if there is a
-    file to be made, each if not."""
+def load_and_die(folder: Path, width: int, once: Path | None, device: str, timed: bool) -> Worker:
+    """A worker that is killed in the middle of a comparison of this latent width: always, or only the one
+    that makes the file `once`."""
 
     def die(unet: object, args: tuple) -> None:
-        if args[0].shape[-1] == width and not once.exists():
-            if once.parent.exists():
-                once.touch()
+        if args[0].shape[-1] != width:
+            return
+        with suppress(FileExistsError):
+            if once is not None:
+                once.touch(exist_ok=False)
             os.kill(os.getpid(), signal.SIGKILL)
 
     worker = load(folder, device, timed)
@@ -58,13 +62,16 @@ def load_and_die(folder: Path, once: Path, width: int, device: str, timed: bool)
 
 
 def load_other_weights(folder: Path, first: Path, device: str, timed: bool) -> Worker:
-    """Other weights in every worker but one."""
-    worker = load(folder, device, timed)
+    """Other weights in the second of two workers. The first waits for it."""
+    worker, second = load(folder, device, timed), first.with_name("second")
     try:
         first.touch(exist_ok=False)
     except FileExistsError:
+        second.touch()
         setup = worker.setup.model_copy(update={"weights": "another"})
         return Worker(worker.loaded, worker.scorers, setup, timed)
+    while not second.exists():
+        time.sleep(0.05)
     return worker
 
 
@@ -87,7 +94,7 @@ def test_a_killed_worker_and_a_stop_cost_no_row_and_double_none(
     tiny_folder, tmp_path, address, capsys
 ) -> None:
     once, said = tmp_path / "died", []
-    done = rows_until(address, partial(load_and_die, tiny_folder, once, 8), tmp_path, SETTINGS, 3, said)
+    done = rows_until(address, partial(load_and_die, tiny_folder, 8, once), tmp_path, SETTINGS, 3, said)
     assert once.exists()
     assert sum("died in a comparison, and is started again" in note for note in said) == 1
     first = read_rows(tmp_path / "out", Row)
@@ -111,7 +118,7 @@ def test_a_comparison_that_kills_every_worker_is_given_up_and_the_rest_is_done(
     tiny_folder, tmp_path, address
 ) -> None:
     text = SETTINGS.replace("[64]", "[64, 128]").replace(', "a cat"', "").replace("[1, 2]", "[1]")
-    die = partial(load_and_die, tiny_folder, Path("/nowhere/file"), 16)
+    die = partial(load_and_die, tiny_folder, 16, None)
     done = rows_until(address, die, tmp_path, text.replace("[2, 3]", "[2]"), 3, [])
     (failed,) = [item for item in done if isinstance(item, RunFailed)]
     assert "2 workers died of “a fox” at 128×128" in str(failed)
