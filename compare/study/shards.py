@@ -75,15 +75,6 @@ def merge(out: Path, folders: Sequence[Path]) -> tuple[list[Row], int]:
 
 
 def _by_setting(request: Request) -> tuple[object, ...]:
-    """The most expensive differences first, so that every n-th request is a fair part of the work."""
-    return (
-        request.width,
-        request.height,
-        request.steps,
-        request.repeats,
-        request.guidance_scale,
-        repr(request.factor),
-        request.negative_prompt,
-        request.prompt,
-        request.seed,
-    )
+    """Equal settings, which take the same time, come together: every n-th request is a fair part of the work."""
+    setting = {name: repr(value) for name, value in vars(request).items() if name not in ("prompt", "seed")}
+    return (*setting.values(), request.prompt, request.seed)
