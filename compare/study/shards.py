@@ -75,6 +75,6 @@ def merge(out: Path, folders: Sequence[Path]) -> tuple[list[Row], int]:
 
 
 def _by_setting(request: Request) -> tuple[object, ...]:
-    """Equal settings, which take the same time, come together: every n-th request is a fair part of the work."""
+    """Equal settings come together, and take the same time: every n-th request is a fair part."""
     setting = {name: repr(value) for name, value in vars(request).items() if name not in ("prompt", "seed")}
     return (*setting.values(), request.prompt, request.seed)
