@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench_cli.add_bench(commands)
     bench_cli.add_profile(commands)
     study_cli.add_sweep(commands)
+    study_cli.add_merge(commands)
     study_cli.add_paired(commands)
     options = parser.parse_args(arguments)
     options.command_line = shlex.join(["python", "-m", "compare", *arguments])

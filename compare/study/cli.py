@@ -1,14 +1,26 @@
-"""`python -m compare sweep` and `python -m compare paired`."""
+"""`python -m compare sweep`, `python -m compare merge` and `python -m compare paired`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from compare.cli import STOPPED, add_model_options, load_model, make_folder, print_notes, stopped_by_ctrl_c
-from compare.errors import InvalidRequest, OutOfMemory
+from compare.cli import STOPPED, add_model_options, make_folder, number, print_notes, stopped_by_ctrl_c
+from compare.errors import InvalidRequest, RunFailed
 from compare.methods import TODO
+from compare.request import check_whole
+
+RAY = "ray==2.60.0"
+
+if TYPE_CHECKING:
+    from compare.study.ray_sweep import RayWorkers
+    from compare.study.rows import Row
+    from compare.study.sweep import Worker
 
 
 def add_sweep(commands: argparse._SubParsersAction) -> None:
@@ -22,7 +34,32 @@ def add_sweep(commands: argparse._SubParsersAction) -> None:
     sweep.add_argument(
         "--scheduler", metavar="CLASS", help="of diffusers, instead of the model's, with the same settings"
     )
+    sweep.add_argument(
+        "--shard", default="1/1", metavar="I/N",
+        help="only this part of N, such as 2/8, for another machine; `compare merge` puts the parts together",
+    )  # fmt: skip
+    sweep.add_argument(
+        "--ray", nargs="?", const="", metavar="ADDRESS",
+        help="run it on a Ray cluster (default: the one of this machine, or else this machine alone)",
+    )  # fmt: skip
+    share = sweep.add_mutually_exclusive_group()
+    share.add_argument(
+        "--gpus-per-worker", type=number, metavar="N", help="with --ray (default: 1, if there are GPUs)"
+    )
+    share.add_argument(
+        "--cpus-per-worker", type=number, metavar="N",
+        help="with --ray: run on CPUs, with so many cores each (default: all of a machine)",
+    )  # fmt: skip
     add_model_options(sweep)
+
+
+def add_merge(commands: argparse._SubParsersAction) -> None:
+    merge = commands.add_parser("merge", help="put the rows of a sweep's parts into one folder")
+    merge.set_defaults(command=_merge)
+    merge.add_argument("out", type=Path, metavar="OUT", help="rows that it holds stay")
+    merge.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="what `compare sweep --out` wrote"
+    )
 
 
 def add_paired(commands: argparse._SubParsersAction) -> None:
@@ -39,39 +76,91 @@ def add_paired(commands: argparse._SubParsersAction) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from compare.models.load import with_scheduler
-    from compare.study.curve import markdown, plot, points
-    from compare.study.row_folder import RowFolder
-    from compare.study.rows import Row, Setup
-    from compare.study.scorers import Scorers, on_small_pictures
-    from compare.study.sweep import Sweep, sweep
+    from compare.study.rows import sweep_folder
+    from compare.study.scorers import on_small_pictures
+    from compare.study.shards import Shard
+    from compare.study.sweep import Sweep
 
-    settings = Sweep.load(options.file)
-    loaded = load_model(options)
-    if options.scheduler:
-        loaded = with_scheduler(loaded, options.scheduler)
-    requests = settings.requests(loaded)
-    scorers = Scorers.of(loaded)
-    print_notes((*scorers.missing, *on_small_pictures(requests)))
-    did_not_fit = 0
-    with RowFolder(options.out, Setup.of(loaded, scorers), Row) as folder, stopped_by_ctrl_c() as stop:
-        bar = tqdm(sweep(loaded, requests, folder, scorers, stop), total=len(requests), unit="comparison")
-        for done in bar:
-            if isinstance(done, OutOfMemory):
-                did_not_fit += 1
-                bar.write(f"note: {done}", file=sys.stderr)
-        found = points(folder.rows)
-    if found:
-        (options.out / "table.md").write_text(markdown(found), encoding="utf-8")
-        plot(found, options.out / "curve.png")
-        print(markdown(found), end="")
-        print(f"Saved in {options.out}", file=sys.stderr)
+    settings, shard = Sweep.load(options.file), Shard.parse(options.shard)
+    failed = 0
+    with _workers(options) as workers:
+        requests = shard.of_requests(workers.requests(settings))
+        print_notes((*workers.notes, *on_small_pictures(requests)))
+        with sweep_folder(options.out, workers.setup) as folder, stopped_by_ctrl_c() as stop:
+            for done in tqdm(workers.sweep(requests, folder, stop), total=len(requests), unit="comparison"):
+                if isinstance(done, RunFailed):
+                    failed += 1
+                    _note(str(done))
+            rows = folder.rows
+    _show(rows, options.out)
     if stop.is_set():
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         return STOPPED
-    if did_not_fit:
-        raise OutOfMemory(f"{did_not_fit} of {len(requests)} comparisons did not fit into memory.")
+    if failed:
+        raise RunFailed(f"{failed} of {len(requests)} comparisons have no rows; the notes above say why.")
     return 0
+
+
+def _workers(options: argparse.Namespace) -> AbstractContextManager[Worker | RayWorkers]:
+    from compare.models.placement import DTYPES
+    from compare.study.sweep import load_worker
+
+    load = partial(
+        load_worker,
+        options.model,
+        dtype=DTYPES.get(options.dtype),
+        attention=options.attention,
+        scheduler=options.scheduler,
+    )
+    shares = {"--gpus-per-worker": options.gpus_per_worker, "--cpus-per-worker": options.cpus_per_worker}
+    if options.ray is None:
+        if any(shares.values()):
+            raise InvalidRequest(f"{' and '.join(shares)} are for a sweep with --ray.")
+        return nullcontext(load(device=options.device))
+    for name, share in shares.items():
+        if share is not None:
+            check_whole(name, share, (1, 1024))
+    if options.device:
+        raise InvalidRequest(
+            f"With --ray there is no --device: {' or '.join(shares)} says what each worker has."
+        )
+    try:
+        from compare.study.ray_sweep import RayWorkers
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise InvalidRequest(f"--ray needs Ray, which is not installed: pip install {RAY}") from error
+    return RayWorkers(load, options.ray or None, *shares.values(), _note)
+
+
+def _note(text: str) -> None:
+    """Above the progress bar, if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"note: {text}", file=sys.stderr)
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from compare.study.shards import merge
+
+    rows, double = merge(options.out, options.folders)
+    if double:
+        print_notes([f"{double} rows were there already, from another folder: the first stay."])
+    _show(rows, options.out)
+    return 0
+
+
+def _show(rows: Sequence[Row], out: Path) -> None:
+    """Print the table, and save it and the curve beside the rows."""
+    from compare.study.curve import markdown, plot, points
+
+    found = points(rows)
+    if not found:
+        return
+    (out / "table.md").write_text(markdown(found), encoding="utf-8")
+    plot(found, out / "curve.png")
+    print(markdown(found), end="")
+    print(f"Saved in {out}", file=sys.stderr)
 
 
 def _paired(options: argparse.Namespace) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from textwrap import fill
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +18,7 @@ from compare.statistics import Proportion
 from compare.study.grid_variants import studied_method
 from compare.study.rows import Row
 
+TITLE = 48  # characters in a line
 WIDE = 8  # inches, enough for the names of four methods in a line
 
 
@@ -36,13 +39,16 @@ class Spread:
 
 @dataclass(frozen=True)
 class Point:
-    """One method at one factor: all rows of it under the same setting."""
+    """One method at one factor: all rows of it under the same setting, from the same device."""
 
     setting: str
+    device: str | None
+    """None if its rows do not name it."""
     method: str
     factor: str
     runs: int
-    speedup: Spread
+    speedup: Spread | None
+    """None if no row was timed."""
     flop_speedup: float | None
     psnr: Spread
     """In dB; infinite for pictures that equal the baseline's."""
@@ -59,23 +65,24 @@ class Point:
 
 
 def points(rows: Iterable[Row]) -> list[Point]:
-    """The rows by setting, method and factor, in the order in which these first come up."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    """The rows by setting, device, method and factor, in the order in which these first come up."""
+    groups: dict[tuple[str, str | None, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((setting_of(row), row.method, factor_of(row)), []).append(row)
+        groups.setdefault((setting_of(row), row.device, row.method, factor_of(row)), []).append(row)
     return [_point(*key, group) for key, group in groups.items()]
 
 
 def markdown(points: Sequence[Point]) -> str:
     """One table: medians, and quartiles over prompts and seeds in brackets. MS-SSIM and FLIP have columns if
-    any of the points has them."""
+    any of the points has them. It names the devices if there are several."""
     optional = {"MS-SSIM": lambda p: p.ms_ssim, "FLIP": lambda p: p.flip}
     scored = {name: of for name, of in optional.items() if any(map(of, points))}
+    place = place_of(points)
     heads = ["setting", "method", "factor", "runs", "speed-up", "by FLOPs", "PSNR, dB", "SSIM", "LPIPS"]
     heads += [*scored, "fine detail kept", "of the prompt", "Baseline's"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for p in points:
-        cells = [p.setting, studied_method(p.method).label, p.factor, str(p.runs), _written(p.speedup, 2)]
+        cells = [place(p), studied_method(p.method).label, p.factor, str(p.runs), _written(p.speedup, 2)]
         cells += ["–" if p.flop_speedup is None else f"{p.flop_speedup:.2f}"]
         cells += [_written(p.psnr, 1), _written(p.ssim, 3), _written(p.lpips, 3)]
         cells += [_written(of(p), 3) for of in scored.values()]
@@ -85,23 +92,25 @@ def markdown(points: Sequence[Point]) -> str:
 
 
 def plot(points: Sequence[Point], file: Path) -> None:
-    """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting.
+    """PSNR over speed-up: a line per method through its factors, with quartiles; a panel per setting and
+    device. Points without times are not drawn.
 
     If FLIP was scored, another panel (below, or beside if there is one setting) has that. If the pictures
     were read, one more has how much of the prompts was found in them, with 95 % confidence intervals, and
     Baseline's proportion as a dashed line.
     """
-    settings = list(dict.fromkeys(point.setting for point in points))
+    place = place_of(points)
+    settings = list(dict.fromkeys(map(place, points)))
     draws = [_draw_psnr]
     draws += [_draw_flip] if any(point.flip for point in points) else []
     draws += [_draw_prompt] if any(point.shown.of for point in points) else []
     figure = Figure(layout="constrained")
     panels = _panels(figure, len(settings), len(draws))
     for setting, of_setting in zip(settings, panels, strict=True):
-        same = [point for point in points if point.setting == setting]
+        same = [point for point in points if place(point) == setting]
         for panel, draw in zip(of_setting, draws, strict=True):
             panel.axvline(1, color="#999999", linewidth=1)
-            panel.set(title=setting, xlabel="speed-up")
+            panel.set(title=fill(setting, TITLE), xlabel="speed-up")
             for method in dict.fromkeys(point.method for point in same):
                 draw(panel, [point for point in same if point.method == method])
     figure.legend(
@@ -123,16 +132,34 @@ def setting_of(row: Row) -> str:
     return setting + (f", not “{row.negative_prompt}”" if row.negative_prompt else "")
 
 
+class Placed(Protocol):
+    """Numbers of one setting from one device."""
+
+    @property
+    def setting(self) -> str: ...
+
+    @property
+    def device(self) -> str | None: ...
+
+
+def place_of(placed: Iterable[Placed]) -> Callable[[Placed], str]:
+    """How to name where each of them is from: by its setting, and by its device if they have several."""
+    if len({one.device for one in placed}) == 1:
+        return lambda one: one.setting
+    return lambda one: f"{one.setting}, on {one.device or 'a device that is not named'}"
+
+
 def factor_of(row: Row) -> str:
     """As it was asked for: one number, or one per level."""
     return ", ".join(map(str, row.factor)) if isinstance(row.factor, tuple) else str(row.factor)
 
 
-def _point(setting: str, method: str, factor: str, rows: Sequence[Row]) -> Point:
+def _point(setting: str, device: str | None, method: str, factor: str, rows: Sequence[Row]) -> Point:
     flops = [row.flop_speedup for row in rows if row.flop_speedup is not None]
     asked = sum(row.asked or 0 for row in rows)
     return Point(
         setting=setting,
+        device=device,
         method=method,
         factor=factor,
         runs=len(rows),
@@ -172,19 +199,19 @@ def _panels(figure: Figure, settings: int, draws: int) -> list[Sequence[Axes]]:
 
 def _draw_psnr(panel: Axes, line: Sequence[Point]) -> None:
     panel.set_ylabel("PSNR against Baseline, dB")
-    line = [point for point in line if math.isfinite(point.psnr.middle)]
+    line = [point for point in line if point.speedup and math.isfinite(point.psnr.middle)]
     _draw(panel, line, [point.psnr for point in line])
 
 
 def _draw_flip(panel: Axes, line: Sequence[Point]) -> None:
     panel.set_ylabel("FLIP against Baseline, 0 is equal")
-    line = [point for point in line if point.flip]
+    line = [point for point in line if point.speedup and point.flip]
     _draw(panel, line, [point.flip for point in line])
 
 
 def _draw_prompt(panel: Axes, line: Sequence[Point]) -> None:
     panel.set(ylabel="of the prompt found, %", ylim=(0, 103))
-    line = [point for point in line if point.shown.of]
+    line = [point for point in line if point.speedup and point.shown.of]
     shown = [(point.shown.interval[0], point.shown.value, point.shown.interval[1]) for point in line]
     _draw(panel, line, [Spread(*(100 * value for value in values)) for values in shown])
     for point in line[:1]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from compare.statistics import mean_interval
-from compare.study.curve import factor_of, setting_of
+from compare.study.curve import factor_of, place_of, setting_of
 from compare.study.grid_variants import studied_method
 from compare.study.rows import Row
 
@@ -60,10 +60,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two methods under one setting and factor of a sweep."""
+    """Two methods under one setting and factor of a sweep, on one device."""
 
     sweep: str
     setting: str
+    device: str | None
+    """None if the rows do not name it."""
     factor: str
     method: str
     against: str
@@ -76,24 +78,24 @@ class Contrast:
 
 
 def contrasts(sweep: str, rows: Iterable[Row], methods: Sequence[str], against: str) -> list[Contrast]:
-    """Each of the methods against one, by setting and factor, in the order in which these first come up.
+    """Each of the methods against one, by setting, device and factor, in the order in which these first come.
 
-    A pair counts if both have the number; a picture equal to its baseline's has no PSNR.
+    A pair is from one device. It counts if both have the number; a picture equal to its baseline's has no
+    PSNR.
     """
     by_key = {row.key: row for row in rows}
-    groups: dict[tuple[str, str, str], list[tuple[Row, Row]]] = {}
+    groups: dict[tuple[str, str | None, str, str], list[tuple[Row, Row]]] = {}
     for row in by_key.values():
         other = by_key.get((against, *row.key[1:]))
-        if row.method in methods and other is not None:
-            groups.setdefault((setting_of(row), factor_of(row), row.method), []).append((row, other))
-    return [
-        Contrast(sweep, setting, factor, method, against, _differences(pairs))
-        for (setting, factor, method), pairs in groups.items()
-    ]
+        if row.method in methods and other is not None and other.device == row.device:
+            place = setting_of(row), row.device, factor_of(row), row.method
+            groups.setdefault(place, []).append((row, other))
+    return [Contrast(sweep, *place, against, _differences(pairs)) for place, pairs in groups.items()]
 
 
 def markdown(found: Sequence[Contrast]) -> str:
     """One table: a line per contrast, and a column for each measure that any of them has."""
+    place = place_of(found)
     measures = [measure for measure in MEASURES if any(measure in c.differences for c in found)]
     heads = ["sweep", "setting", "factor", "methods", "pairs", *(m.name for m in measures)]
     heads.append(f"{PSNR.name} larger in")
@@ -101,7 +103,7 @@ def markdown(found: Sequence[Contrast]) -> str:
     for contrast in found:
         there = contrast.differences
         pairs = max(difference.pairs for difference in there.values())
-        cells = [contrast.sweep, contrast.setting, contrast.factor, contrast.label, str(pairs)]
+        cells = [contrast.sweep, place(contrast), contrast.factor, contrast.label, str(pairs)]
         cells += [there[m].written(m.digits) if m in there else "–" for m in measures]
         cells.append(f"{there[PSNR].wins} of {there[PSNR].pairs}" if PSNR in there else "–")
         lines.append(f"| {' | '.join(cells)} |")

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from compare.study.curve import place_of
 from compare.study.grid_variants import studied_method
 from compare.study.paired import FINE_DETAIL, PSNR, SSIM, Contrast
 
@@ -20,14 +21,14 @@ LINE = 0.24  # inches for each line
 def plot(found: Sequence[Contrast], file: Path) -> None:
     """Draw the mean differences with their 95 % confidence intervals, sweeps one below the other."""
     places, names, heads = [], [], []
-    place = 0
+    place, named = 0, place_of(found)
     several = len({contrast.method for contrast in found}) > 1
     for sweep, group in groupby(found, key=lambda contrast: contrast.sweep):
         heads.append((place, sweep))
         for contrast in group:
             place += 1
             places.append(place)
-            setting = f"{contrast.setting}, factor {contrast.factor}"
+            setting = f"{named(contrast)}, factor {contrast.factor}"
             names.append(f"{studied_method(contrast.method).label}: {setting}" if several else setting)
         place += 1.5
     figure = Figure(figsize=(4 + 3 * len(MEASURES), MARGINS + LINE * place), layout="constrained")

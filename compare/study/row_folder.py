@@ -26,6 +26,7 @@ class KeyedRow(Protocol):
 
 
 R = TypeVar("R", bound=KeyedRow)
+S = TypeVar("S", bound=BaseModel)
 
 
 def read_rows(folder: Path, row: type[R]) -> list[R]:
@@ -45,6 +46,28 @@ def read_rows(folder: Path, row: type[R]) -> list[R]:
     except ValidationError as error:
         raise InvalidRequest(f"{path}, line {len(rows) + 1}, is not such a row.") from error
     return rows
+
+
+def read_setup(folder: Path, setup: type[S]) -> S:
+    """What `setup.json` in the folder says.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or is of something else.
+    """
+    file = folder / "setup.json"
+    try:
+        return setup.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, ValidationError) as error:
+        raise InvalidRequest(f"{file} is of something else: name another folder.") from error
+
+
+def difference(setup: S, other: S) -> tuple[str, object, object] | None:
+    """The first field in which they differ, with both values; None if they are equal."""
+    return next(
+        ((name, value, theirs) for name, value in setup if (theirs := getattr(other, name)) != value), None
+    )
 
 
 class RowFolder(Generic[R]):
@@ -114,7 +137,7 @@ class RowFolder(Generic[R]):
         """Read the rows from before. A line that a kill cut short is removed, and its row is made again."""
         setup = self.folder / "setup.json"
         if setup.exists():
-            self._require_same(setup)
+            self._require_same()
         elif self.path.exists():
             raise InvalidRequest(f"{self.path} is there without a setup.json: name another folder.")
         else:
@@ -125,14 +148,9 @@ class RowFolder(Generic[R]):
             self._rows = {row.key: row for row in read_rows(self.folder, self._row)}
             os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
 
-    def _require_same(self, file: Path) -> None:
-        try:
-            there = type(self._setup).model_validate_json(file.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, ValidationError) as error:
-            raise InvalidRequest(f"{file} is of something else: name another folder.") from error
-        for name, ours in self._setup:
-            theirs = getattr(there, name)
-            if theirs != ours:
-                raise InvalidRequest(
-                    f"{self.folder} has rows with {name} {theirs}, and now it is {ours}: name another folder."
-                )
+    def _require_same(self) -> None:
+        if found := difference(read_setup(self.folder, type(self._setup)), self._setup):
+            name, theirs, ours = found
+            raise InvalidRequest(
+                f"{self.folder} has rows with {name} {theirs}, and now it is {ours}: name another folder."
+            )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Hashable, Iterator
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import BaseModel
 
+from compare.errors import InvalidRequest
 from compare.experiment.device import environment
 from compare.methods import BASELINE
 from compare.models.load import LoadedPipeline
 from compare.models.weights_hash import fingerprint
 from compare.report import Comparison
 from compare.request import Request
+from compare.study.row_folder import RowFolder, read_rows, read_setup
 from compare.study.scorers import BACKBONE, Scorers, SweepScores
 
 
 class Setup(BaseModel, frozen=True):
-    """What all rows of a sweep share. Rows of different setups never mix."""
+    """What all rows of a sweep share. Rows of different setups never mix; each row names its own device."""
 
     model: str
     weights: str
@@ -25,8 +29,6 @@ class Setup(BaseModel, frozen=True):
     scheduler: str
     dtype: str
     attention: str
-    hardware: str
-    threads: int
     torch: str
     diffusers: str
     classifier: str | None
@@ -36,26 +38,37 @@ class Setup(BaseModel, frozen=True):
 
     @classmethod
     def of(cls, loaded: LoadedPipeline, scorers: Scorers) -> Setup:
-        machine = environment(loaded.device)
+        packages = environment(loaded.device).packages
         return cls(
             model=loaded.info.source,
             weights=fingerprint(loaded.pipe),
             scheduler=loaded.info.scheduler,
             dtype=loaded.info.dtype,
             attention=loaded.info.attention,
-            hardware=machine.hardware,
-            threads=machine.threads,
-            torch=machine.packages["torch"],
-            diffusers=machine.packages["diffusers"],
+            torch=packages["torch"],
+            diffusers=packages["diffusers"],
             classifier=scorers.classifier_id,
             lpips=None if scorers.lpips is None else BACKBONE,
         )
+
+
+class _Machine(BaseModel):
+    """What a setup also had before rows named their device."""
+
+    hardware: str | None = None
+    threads: int | None = None
 
 
 class Row(SweepScores):
     """One method of one comparison. Seconds are those of the denoising loop, medians over the repeats."""
 
     date: datetime
+    host: str | None = None
+    """The machine's name; None in rows from before they had it."""
+    device: str | None = None
+    """What did the work: the GPU, or the CPU with the number of threads. Times of two devices never mix."""
+    weights: str | None = None
+    """Fingerprint of the model's, as in the setup."""
     prompt: str
     negative_prompt: str
     seed: int
@@ -70,9 +83,10 @@ class Row(SweepScores):
     method: str
     method_steps: int
     """Fewer than `steps` for a method that saves steps."""
-    seconds: float
-    speedup: float
-    """Baseline's seconds in the same comparison over these."""
+    seconds: float | None
+    """None if the device did other work beside it: such times say nothing."""
+    speedup: float | None
+    """Baseline's seconds in the same comparison over these; None without them."""
     flop_speedup: float | None
     ceiling: float | None
     identical: bool
@@ -99,17 +113,25 @@ def keys_of(request: Request) -> Iterator[Hashable]:
     return ((method.id, *asked) for method in request.chosen if method is not BASELINE)
 
 
-def rows_of(comparison: Comparison, scorers: Scorers) -> list[Row]:
-    """One row for each method but Baseline, which has to be among them."""
-    baseline = comparison.baseline
+def rows_of(comparison: Comparison, scorers: Scorers, weights: str, timed: bool) -> list[Row]:
+    """One row for each method but Baseline, which has to be among them.
+
+    Args:
+        weights: their fingerprint.
+        timed: whether the comparison had its device for itself.
+    """
+    baseline, machine = comparison.baseline, comparison.environment
     return [
         Row(
             date=comparison.date,
+            host=platform.node(),
+            device=_device(machine.hardware, machine.threads, on_cpu=machine.accelerator is None),
+            weights=weights,
             **{name: getattr(comparison.request, name) for name in _OF_REQUEST},
             method=result.method,
             method_steps=result.steps,
-            seconds=result.times.seconds,
-            speedup=result.speedup,
+            seconds=result.times.seconds if timed else None,
+            speedup=result.speedup if timed else None,
             flop_speedup=result.plan.flop_speedup,
             ceiling=result.plan.ceiling,
             **result.scores.model_dump(),
@@ -119,3 +141,42 @@ def rows_of(comparison: Comparison, scorers: Scorers) -> list[Row]:
         for result in comparison.results
         if result is not baseline
     ]
+
+
+def read_sweep(folder: Path) -> tuple[Setup, list[Row]]:
+    """The setup and the rows of a sweep's folder, also of one from before rows named their device.
+
+    Raises:
+        InvalidRequest: it is no such folder.
+    """
+    setup, rows = read_setup(folder, Setup), read_rows(folder, Row)
+    machine = read_setup(folder, _Machine)
+    if machine.hardware is None:
+        return setup, rows
+    return setup, [
+        row.model_copy(
+            update={
+                "device": _device(machine.hardware, machine.threads, on_cpu=row.peak_memory is None),
+                "weights": setup.weights,
+            }
+        )
+        for row in rows
+    ]
+
+
+def sweep_folder(folder: Path, setup: Setup) -> RowFolder[Row]:
+    """Where rows of this setup are added.
+
+    Raises:
+        InvalidRequest: it is of another kind; the rest on entering.
+    """
+    if (folder / "setup.json").exists() and read_setup(folder, _Machine).hardware is not None:
+        raise InvalidRequest(
+            f"{folder} is from before rows named their device. Bring its rows into a new folder, and go on "
+            f"there: python -m compare merge NEW {folder}"
+        )
+    return RowFolder(folder, setup, Row)
+
+
+def _device(hardware: str, threads: int, on_cpu: bool) -> str:
+    return f"{hardware}, {threads} thread{'s' if threads > 1 else ''}" if on_cpu else hardware

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ValidationError
 
-from compare.errors import InvalidRequest, OutOfMemory
-from compare.events import Finished, Stopped
+from compare.errors import InvalidRequest, OutOfMemory, RunFailed
+from compare.events import Finished
 from compare.experiment.measure import prepare
 from compare.experiment.worker import run
 from compare.methods import BASELINE, Method
-from compare.models.load import LoadedPipeline
+from compare.models.load import LoadedPipeline, load_pipeline, with_scheduler
 from compare.request import Request, check_number
 from compare.study.grid_variants import studied_methods
 from compare.study.row_folder import RowFolder
-from compare.study.rows import Row, keys_of, rows_of
+from compare.study.rows import Row, Setup, keys_of, rows_of
 from compare.study.scorers import Scorers
 
 if sys.version_info >= (3, 11):
@@ -139,27 +140,67 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
         return requests
 
 
-def sweep(
-    loaded: LoadedPipeline,
-    requests: tuple[Request, ...],
-    folder: RowFolder[Row],
-    scorers: Scorers,
-    stop: threading.Event | None = None,
-) -> Iterator[list[Row] | OutOfMemory]:
-    """Run what the folder does not hold yet, and yield the new rows of each comparison once they are written.
+@dataclass(frozen=True)
+class Worker:
+    """A model in memory with the networks that score its pictures: makes rows of requests."""
 
-    What does not fit into memory yields the error in their place, and the rest goes on. Ends early if `stop`
-    is set: the comparison that is running leaves no rows.
-    """
-    for request in requests:
-        if folder.holds(keys_of(request)):
-            yield []
-            continue
+    loaded: LoadedPipeline
+    scorers: Scorers
+    setup: Setup
+    timed: bool
+    """Whether it has its device for itself."""
+
+    @classmethod
+    def of(cls, loaded: LoadedPipeline, timed: bool = True) -> Worker:
+        scorers = Scorers.of(loaded)
+        return cls(loaded, scorers, Setup.of(loaded, scorers), timed)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what is not as it was asked for: the model, and what cannot be scored."""
+        loaded = self.loaded
+        return (*(note for note in (loaded.fallback, loaded.remark) if note), *self.scorers.missing)
+
+    def requests(self, sweep: Sweep) -> tuple[Request, ...]:
+        return sweep.requests(self.loaded)
+
+    def rows(self, request: Request, stop: threading.Event | None = None) -> list[Row] | OutOfMemory | None:
+        """The rows of one comparison; the error if it does not fit into memory; None if it was stopped."""
         try:
-            for event in run(loaded, request, stop):
-                if isinstance(event, Stopped):
-                    return
+            for event in run(self.loaded, request, stop):
                 if isinstance(event, Finished):
-                    yield folder.append(rows_of(event.comparison, scorers))
+                    return rows_of(event.comparison, self.scorers, self.setup.weights, self.timed)
         except OutOfMemory as error:
-            yield error
+            return error
+        return None
+
+    def sweep(
+        self, requests: Iterable[Request], folder: RowFolder[Row], stop: threading.Event | None = None
+    ) -> Iterator[list[Row] | RunFailed]:
+        """Run what the folder does not hold yet, and yield the new rows of each comparison once they are
+        written.
+
+        What does not fit into memory yields the error in their place, and the rest goes on. Ends early if
+        `stop` is set: the comparison that is running leaves no rows.
+        """
+        for request in requests:
+            if folder.holds(keys_of(request)):
+                yield []
+                continue
+            rows = self.rows(request, stop)
+            if rows is None:
+                return
+            yield rows if isinstance(rows, OutOfMemory) else folder.append(rows)
+
+
+def load_worker(
+    model: str | None,
+    device: str | None,
+    dtype: torch.dtype | None,
+    attention: str,
+    scheduler: str | None,
+    timed: bool = True,
+) -> Worker:
+    """Load the model as `load_pipeline` and `with_scheduler` do, and the networks that score its pictures."""
+    loaded = load_pipeline(model, device, dtype, attention)
+    return Worker.of(with_scheduler(loaded, scheduler) if scheduler else loaded, timed)
