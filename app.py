@@ -15,7 +15,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
-from starlette.middleware import Middleware
 
 from compare import (
     Comparison,
@@ -35,19 +34,20 @@ from page.html import message, render
 from page.pictures import Album, Pictures
 from page.theme import STYLE_SHEET, THEME
 from page.updates import Pane, RunUpdates, Script, Session, Shown, Updates, View, Wipe
+from server.front_door.door import FrontDoor
+from server.front_door.visits import Visit, visit_of
 from server.health import Health
 from server.limits import Limits
 from server.log import log_as_json
 from server.options import ServerOptions, parse_options
 from server.process import raise_open_files_limit, temporary_folder, wait_for_shutdown_signal
-from server.request_filter import RequestFilter
 from server.runs import Runs
-from server.visitors import visitor_of
 from server.zero_gpu import runner
 
 EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
 LAST_WORDS = 2.0  # seconds in which visitors get the last events, and the pictures that these name
 DELETE_PICTURES = (600, 3600)  # seconds: how often old ones are deleted, and how old they are then
+ENDPOINT = "compare"
 LOG = logging.getLogger("app")
 
 # As PNG: webp, the default, loses pixels and the settings that are written into the file.
@@ -64,13 +64,12 @@ class Page:
         loaded: LoadedPipeline,
         example: Comparison | None,
         limits: Limits | None = None,
-        proxies: int = 0,
         log_prompts: bool = False,
     ) -> None:
-        self.loaded, self.proxies = loaded, proxies
+        self.loaded = loaded
         self.runs = Runs(runner(loaded), limits or Limits(), log_prompts)
         self.files = Pictures(get_upload_folder())
-        self.compare = endpoint(self.runs, self.files, self._visitor)
+        self.compare = endpoint(self.runs, self.files, _visit)
         self.first_view = Shown(
             album=Album(self.files),
             request=example.request if example else None,
@@ -85,7 +84,7 @@ class Page:
             self._connect()
             self._add_endpoint()
         # Gradio's queue lets them all start: runs wait in the queue of `server.runs`, and the page says so.
-        self.blocks.queue(max_size=self.threads, default_concurrency_limit=16)
+        self.blocks.queue(max_size=self.threads, default_concurrency_limit=16, api_open=False)
 
     @property
     def threads(self) -> int:
@@ -199,7 +198,7 @@ class Page:
         """Compare. Gradio may never resume it after a `yield`: it holds nothing that others need."""
         view = self.view
         try:
-            job = self.runs.accept(named(settings), self._visitor(http), "page")
+            job = self.runs.accept(named(settings), _visit(http), "page")
         except InvalidRequest as error:
             yield {view.message: message("error", str(error))}
             return
@@ -228,9 +227,6 @@ class Page:
     def show_script(self, session: Session, method: str) -> str:
         return (session.shown or self.first_view).script(method)
 
-    def _visitor(self, http: gr.Request) -> str:
-        return visitor_of(http.client.host if http.client else None, http.headers, self.proxies)
-
     # The API
 
     def _add_endpoint(self) -> None:
@@ -243,10 +239,14 @@ class Page:
                 self.compare,
                 inputs=[inputs[name] for name in SETTINGS],
                 outputs=[gallery, report],
-                api_name="compare",
+                api_name=ENDPOINT,
                 preprocess=False,  # it would answer nonsense with its own exceptions; `Request` checks all
                 concurrency_limit=None,
             )
+
+
+def _visit(http: gr.Request) -> Visit:
+    return visit_of(http.request.scope)
 
 
 def _pane(method: Method, shown: Shown) -> Pane:
@@ -326,9 +326,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
-    page = Page(loaded, example_comparison(), options.limits, options.proxies, options.log_prompts)
+    page = Page(loaded, example_comparison(), options.limits, options.log_prompts)
     blocks = page.blocks
-    request_filter = Middleware(RequestFilter, files=folder, hosts=options.hosts, origins=options.origins)
+    door = FrontDoor(
+        files=folder,
+        names=[ENDPOINT],
+        functions=blocks.fns,
+        hosts=options.hosts,
+        origins=options.origins,
+        frames=options.frames,
+        proxies=options.proxies,
+        per_second=options.limits.per_second,
+    )
+    os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn lets nobody choose who they are; the front door knows
     try:
         with redirect_stdout(io.StringIO()):  # `quiet` does not reach what it says of MCP
             _, local, public = blocks.launch(
@@ -345,7 +355,7 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
                 state_session_capacity=200,
                 prevent_thread_lock=True,
                 max_threads=page.threads,
-                app_kwargs={"routes": Health(page.runs).routes, "middleware": [request_filter]},
+                app_kwargs={"routes": Health(page.runs).routes, "lifespan": door.lifespan},
             )
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)

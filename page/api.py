@@ -15,6 +15,7 @@ from compare.methods import known_methods
 from compare.report import Comparison, Result
 from compare.request import Request
 from page.pictures import Pictures
+from server.front_door.visits import Visit
 from server.runs import Runs
 
 SETTINGS = tuple(field.name for field in fields(Request))
@@ -46,17 +47,17 @@ def named(settings: Sequence[object]) -> dict[str, object]:
 
 
 def endpoint(
-    runs: Runs, pictures: Pictures, visitor_of: Callable[[gr.Request], str]
+    runs: Runs, pictures: Pictures, visit_of: Callable[[gr.Request], Visit]
 ) -> Callable[..., Iterator[tuple[Any, Any]]]:
     """The function of the endpoint. Gradio reads parameters and descriptions from it, as does MCP its name.
 
     Args:
-        visitor_of: from an HTTP request to the visitor that it counts for.
+        visit_of: who makes an HTTP request.
     """
 
     def compare(http: gr.Request, *settings: object) -> Iterator[tuple[Any, Any]]:
         try:
-            job = runs.accept(named(settings), visitor_of(http), "api")
+            job = runs.accept(named(settings), visit_of(http), "api")
             with runs.events(job) as events:
                 for event in events:
                     if isinstance(event, Finished):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from server.limits import Limits
 
 YES = ("1", "true", "yes", "on")
+HUB = "https://huggingface.co"  # shows every Space in a frame
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -27,6 +28,7 @@ class ServerOptions:
     share: bool = False
     proxies: int = 0
     origins: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
     log_prompts: bool = False
     grace: int = 8
     limits: Limits = field(default_factory=Limits)
@@ -92,6 +94,11 @@ def parse_options(
         "https://example.org; can be repeated (TODO_ORIGINS, with commas)",
     )  # fmt: skip
     serving.add_argument(
+        "--frame", dest="frames", action="append", type=_origin, default=[], metavar="ADDRESS",
+        help="another site that may show the page in a frame; can be repeated (TODO_FRAMES, with commas; "
+        f"default: none, and {HUB} on a Space)",
+    )  # fmt: skip
+    serving.add_argument(
         "--log-prompts", action="store_true", default=given("TODO_LOG_PROMPTS", "").lower() in YES,
         help="log prompts too (TODO_LOG_PROMPTS; default: no)",
     )  # fmt: skip
@@ -109,10 +116,14 @@ def parse_options(
             help=f"{limit.metadata['about']} ({variable}; default: {limit.default})",
         )  # fmt: skip
     origins = [*_listed(given("TODO_ORIGINS")), *(f"https://{host}" for host in _listed(given("SPACE_HOST")))]
+    frames = [*_listed(given("TODO_FRAMES")), *([HUB] if given("SPACE_ID") else [])]
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = vars(parser.parse_args([*(f"--origin={origin}" for origin in origins), *arguments]))
+    from_environment = [f"--origin={origin}" for origin in origins] + [f"--frame={frame}" for frame in frames]
+    options = vars(parser.parse_args([*from_environment, *arguments]))
     limits = Limits(**{limit.name: options.pop(limit.name) for limit in fields(Limits)})
-    return ServerOptions(limits=limits, origins=tuple(options.pop("origins")), **options)
+    for several in ("origins", "frames"):
+        options[several] = tuple(options[several])
+    return ServerOptions(limits=limits, **options)
 
 
 def _whole_number(variable: str, low: int, high: int) -> Callable[[str], int]:
@@ -130,13 +141,15 @@ def _whole_number(variable: str, low: int, high: int) -> Callable[[str], int]:
 
 
 def _origin(text: str) -> str:
-    """The `type` of `--origin`."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
-        raise argparse.ArgumentTypeError(
-            f"it, or TODO_ORIGINS, must be like https://example.org, without a path, not {text!r}"
-        )
-    return text
+    """The `type` of `--origin` and `--frame`."""
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        if parts.scheme in ("http", "https") and parts.hostname and not parts.path + parts.query:
+            parts.port  # noqa: B018  raises ValueError if there can be none
+            return text
+    raise argparse.ArgumentTypeError(
+        f"it, or its variable, must be like https://example.org, without a path, not {text!r}"
+    )
 
 
 def _listed(text: str | None) -> list[str]:

@@ -26,6 +26,7 @@ from compare.events import (
 from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.request import Request
+from server.front_door.visits import Visit
 from server.limits import Limits
 from server.metrics import Metrics
 from server.rate_limiter import RateLimiter
@@ -60,9 +61,9 @@ class Stop(threading.Event):
 class Job:
     """What a visitor asked for, and what became of it. Times are on the monotonic clock."""
 
-    visitor: str
+    visit: Visit
     by: str
-    """"page" or "api"."""
+    """"page", "api" or "mcp"."""
     request: Request | None = None
     """None if it was refused before it was known to be valid."""
     stop: Stop = field(default_factory=Stop)
@@ -92,7 +93,7 @@ class Job:
     def log_fields(self, with_prompts: bool) -> dict[str, object]:
         """What the log says of it."""
         fields: dict[str, object] = {
-            "id": self.id, "visitor": self.visitor, "by": self.by, "outcome": self.outcome,
+            "id": self.id, "visitor": self.visit.visitor, "by": self.by, "outcome": self.outcome,
             "reason": self.reason,
         }  # fmt: skip
         if (request := self.request) is not None:
@@ -128,27 +129,28 @@ class Runs:
         self._log_prompts = log_prompts
         self._rate_limiter = RateLimiter(limits.per_minute)
         self._jobs: set[Job] = set()
+        self._lock = threading.Lock()
 
-    def accept(self, settings: Mapping[str, object], visitor: str, by: str) -> Job:
+    def accept(self, settings: Mapping[str, object], visit: Visit, by: str) -> Job:
         """Check a request against everything that can be known of it beforehand. Runs nothing.
 
         Args:
             settings: the fields of a `Request`, as they came.
-            visitor: who asks.
+            visit: who asks.
             by: "page" or "api".
 
         Raises:
             InvalidRequest: with a sentence for the visitor.
         """
-        job = Job(visitor, by)
+        job = Job(visit, "mcp" if visit.is_tool else by)
         try:
             if self.closing:
                 raise InvalidRequest(CLOSING)
             job.request = Request(**settings)
             self.limits.check(job.request)
-            if len(self.queue) >= self.limits.in_line:
-                raise InvalidRequest(self._queue_is_full)
-            self._rate_limiter.admit(visitor)
+            if refusal := self._no_place_for(visit):
+                raise InvalidRequest(refusal)
+            self._rate_limiter.admit(visit.visitor)
         except InvalidRequest as error:
             job.outcome, job.reason = "refused", str(error)
             self._record(job)
@@ -164,7 +166,9 @@ class Runs:
                 the run or in the block.
         """
         job.queued = time.monotonic()
-        self._jobs.add(job)
+        with self._lock:
+            refusal = self._no_place_for(job.visit)  # since it was accepted
+            self._jobs.add(job)
         if self.closing:  # since it was accepted
             job.stop.ask(STOPPED_BY_CLOSING)
         took_too_long = (
@@ -174,10 +178,12 @@ class Runs:
         timer = threading.Timer(self.limits.seconds, job.stop.ask, [took_too_long])
         timer.daemon = True
         try:
+            if refusal:
+                raise QueueFull(refusal)
             with closing(self.run(job.request, job.stop, self.limits.in_line)) as events:
                 yield self._watched(job, events, timer)
         except QueueFull as error:  # since it was accepted
-            job.outcome, job.reason = "refused", self._queue_is_full
+            job.outcome, job.reason = "refused", refusal or self._queue_is_full
             raise RunFailed(job.reason) from error
         except InvalidRequest as error:
             job.outcome, job.reason = "refused", str(error)
@@ -218,6 +224,8 @@ class Runs:
         """The events, counted; updates on the place in the queue are throttled."""
         updated = 0.0
         for event in events:
+            if job.visit.gone.is_set():
+                return
             match event:
                 case Waiting() | Tick() if job.began is None:
                     # A long queue may not cost the run in progress more than a short one.
@@ -248,6 +256,18 @@ class Runs:
         if job.took is not None:
             self.metrics.run_seconds.observe(job.took)
         REQUESTS.info("request %s", job.outcome, extra={"fields": job.log_fields(self._log_prompts)})
+
+    def _no_place_for(self, visit: Visit) -> str:
+        """Why this visitor cannot have one more place in the queue; empty if they can."""
+        if len(self.queue) >= self.limits.in_line:
+            return self._queue_is_full
+        own = sum(job.visit.visitor == visit.visitor for job in tuple(self._jobs))
+        if own < self.limits.per_visitor:
+            return ""
+        return (
+            f"You have {own} comparisons in the queue, and a visitor of this server can have "
+            f"{self.limits.per_visitor}. Wait for one, or stop it."
+        )
 
     @property
     def _queue_is_full(self) -> str:
