@@ -62,7 +62,8 @@ def check_body(kind: Kind, body: bytes, functions: Collection[int]) -> dict[str,
             if value.get(name) is not None:
                 check_id(value[name])
         number = value.get("fn_index")
-        if number is not None and (type(number) is not int or number not in functions):
+        is_named = number is None and kind is not Kind.RUN
+        if not is_named and (type(number) is not int or number not in functions):
             raise Refused(404, "There is no such function.")
     return value
 

@@ -78,9 +78,7 @@ class Kinds:
         call, _, name = rest.rpartition("/")
         if rest == "queue/join" or (call in ("call", "call/v2") and name in self._names):
             return Kind.JOIN
-        if call in ("run", "api") and (name == OUTSIDE_THE_QUEUE or name in self._names):
-            return Kind.RUN
-        return None
+        return Kind.RUN if call in ("run", "api") and name == OUTSIDE_THE_QUEUE else None
 
     def _fetched(self, path: str, query: bytes) -> Kind | None:
         first, _, rest = path.partition("/")

@@ -44,3 +44,11 @@ def attacker(attacked: str) -> Attacker:
 def honest(attacked: str) -> Attacker:
     """Somebody else, who does nothing bad."""
     return Attacker(attacked)
+
+
+@pytest.fixture
+def quiet(honest: Attacker) -> Iterator[None]:
+    """Before and after the test nobody runs anything."""
+    honest.wait_for(0)
+    yield
+    honest.wait_for(0)

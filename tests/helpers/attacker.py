@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -11,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 import httpx
 
 from tests.helpers.local_http import answering
-from tests.helpers.visitors import SETTINGS
+from tests.helpers.visitors import SETTINGS, wait_until
 
 # Linux gives this machine all of 127/8; gradio's own requests come from 127.0.0.1.
 _ADDRESSES = (f"127.{a}.{b}.7" for a, b in itertools.product(range(1, 255), range(1, 255)))
@@ -50,9 +51,23 @@ class Attacker:
             "/gradio_api/mcp/", content=tool_call(arguments), headers=TOOL_HEADERS | headers
         )
 
+    def function(self, name: str) -> int:
+        """The number of a function of the page."""
+        functions = self.http.get("/config").json()["dependencies"]
+        return next(function["id"] for function in functions if function["api_name"] == name)
+
     def in_line(self) -> int:
         """How many comparisons are in the queue."""
         return self.http.get("/healthz").json()["in_line"]
+
+    def gone(self) -> int:
+        """How many runs have ended because nobody was left who wanted them."""
+        found = re.search(r'outcome="gone"} (\d+)', self.http.get("/metrics").text)
+        return int(found[1]) if found else 0
+
+    def wait_for(self, in_line: int, seconds: float = 60) -> None:
+        """Until so many comparisons are in the queue."""
+        wait_until(lambda: self.in_line() == in_line, seconds)
 
 
 TOOL_HEADERS = {
