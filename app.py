@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from server.process import end_on_signal
+
+    end_on_signal()
+
 import io
 import logging
 import os
@@ -41,13 +46,15 @@ from server.limits import Limits
 from server.log import log_as_json
 from server.options import ServerOptions, parse_options
 from server.process import raise_open_files_limit, temporary_folder, wait_for_shutdown_signal
-from server.runs import Runs
+from server.runs import TO_STOP, Runs
 from server.zero_gpu import runner
 
 EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
-LAST_WORDS = 2.0  # seconds in which visitors get the last events, and the pictures that these name
+LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
+TO_END = TO_STOP + LAST_WORDS + 2  # seconds that the process has for its end, after the grace
 DELETE_PICTURES = (600, 3600)  # seconds: how often old ones are deleted, and how old they are then
 ENDPOINT = "compare"
+ANOTHER = "Stopped: this window asked for another comparison."
 LOG = logging.getLogger("app")
 
 # As PNG: webp, the default, loses pixels and the settings that are written into the file.
@@ -202,20 +209,26 @@ class Page:
         except InvalidRequest as error:
             yield {view.message: message("error", str(error))}
             return
+        if session.stop is not None:
+            session.stop.ask(ANOTHER)
         session.stop = job.stop
         run = RunUpdates(view, session, job, Album(self.files))
         try:
             yield run.begin()
             with self.runs.events(job) as events:
                 for event in events:
-                    yield run.on(event)
+                    if session.stop is job.stop:  # what the window shows belongs to its last run
+                        yield run.on(event)
         except (InvalidRequest, RunFailed) as error:
-            yield {**view.show(session.shown or self.first_view), **view.end(message("error", str(error)))}
+            if session.stop is job.stop:
+                shown = session.shown or self.first_view
+                yield {**view.show(shown), **view.end(message("error", str(error)))}
         finally:
-            session.stop = None
+            if session.stop is job.stop:
+                session.stop = None
 
     def stop(self, session: Session) -> Updates:
-        """End the run of this window at its next step. The run itself says when it has ended."""
+        """End the run of this window. The run itself says when it has ended."""
         if session.stop is not None:
             session.stop.ask()
         return gr.update(interactive=False)
@@ -365,7 +378,7 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
     print(f"Running on {local}" + (f" and {public}" if public else ""), flush=True)
     if options.share and not public:
         print("error: there is no public link, Gradio's servers gave none", file=sys.stderr)
-    wait_for_shutdown_signal()
+    wait_for_shutdown_signal(options.grace + TO_END)
     page.runs.close(options.grace)
     time.sleep(LAST_WORDS)
     blocks.close(verbose=False)

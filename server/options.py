@@ -30,7 +30,7 @@ class ServerOptions:
     origins: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
     log_prompts: bool = False
-    grace: int = 8
+    grace: int = 4
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -103,9 +103,9 @@ def parse_options(
         help="log prompts too (TODO_LOG_PROMPTS; default: no)",
     )  # fmt: skip
     serving.add_argument(
-        "--grace", type=_whole_number("TODO_GRACE", 0, 24 * 3600), default=given("TODO_GRACE") or 8,
+        "--grace", type=_whole_number("TODO_GRACE", 0, 24 * 3600), default=given("TODO_GRACE") or 4,
         metavar="SECONDS",
-        help="that a run has to finish when the server is stopped (TODO_GRACE; default: 8)",
+        help="that a run has to finish when the server is stopped (TODO_GRACE; default: 4)",
     )  # fmt: skip
     group = parser.add_argument_group("limits", "for a server that many share")
     for limit in fields(Limits):

@@ -38,6 +38,7 @@ DISK_FULL = "The server's disk is full, so the picture could not be kept. Try ag
 CLOSING = "The server is being stopped or restarted. Try again in a minute."
 STOPPED_BY_CLOSING = f"Stopped: {CLOSING[0].lower()}{CLOSING[1:]}"
 UPDATES_PER_SECOND = 8  # to all who wait in the queue together
+TO_STOP = 3.0  # seconds that a run has to stop when the server is stopped
 POLL = 0.05  # seconds between two looks at whether all runs have ended
 
 Run = Callable[[Request, threading.Event, int], Iterator[Event]]
@@ -73,6 +74,8 @@ class Job:
     began: float | None = None
     """When its run began."""
     ended: float = 0.0
+    running: str | None = None
+    """The method that has begun and is not done."""
     denoising: dict[str, float] = field(default_factory=dict)
     """Median seconds by method, of the methods that were done."""
     outcome: str = "gone"
@@ -94,7 +97,7 @@ class Job:
         """What the log says of it."""
         fields: dict[str, object] = {
             "id": self.id, "visitor": self.visit.visitor, "by": self.by, "outcome": self.outcome,
-            "reason": self.reason,
+            "reason": self.reason, "running": self.running,
         }  # fmt: skip
         if (request := self.request) is not None:
             fields |= {
@@ -126,6 +129,7 @@ class Runs:
         self.run, self.limits, self.queue = run, limits, queue
         self.metrics = Metrics(lambda: len(queue))
         self.closing = False
+        self._gives_up = False
         self._log_prompts = log_prompts
         self._rate_limiter = RateLimiter(limits.per_minute)
         self._jobs: set[Job] = set()
@@ -204,7 +208,8 @@ class Runs:
         """Accept no more requests, stop the runs that wait, and let the run in progress finish.
 
         Args:
-            grace: seconds that the run in progress has to finish before it is stopped.
+            grace: seconds that the run in progress has to finish before it is stopped. At most `TO_STOP`
+                seconds later its visitor has been told.
         """
         self.closing = True
         for job in tuple(self._jobs):
@@ -213,7 +218,9 @@ class Runs:
         self._wait(grace)
         for job in tuple(self._jobs):
             job.stop.ask(STOPPED_BY_CLOSING)
-        self._wait(grace + 60)  # a single step can be long
+        self._wait(TO_STOP / 2)
+        self._gives_up = True  # what is still computed then ends with the process
+        self._wait(TO_STOP / 2)
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -226,6 +233,8 @@ class Runs:
         for event in events:
             if job.visit.gone.is_set():
                 return
+            if self._gives_up and isinstance(event, Tick):
+                event = Stopped(None)
             match event:
                 case Waiting() | Tick() if job.began is None:
                     # A long queue may not cost the run in progress more than a short one.
@@ -237,15 +246,20 @@ class Runs:
                     job.began = time.monotonic()
                     timer.start()
                 case MethodDone(result=result):
+                    job.running = None
                     job.denoising[result.method] = result.times.seconds
                     self.metrics.method_seconds.labels(result.method).observe(result.times.denoising[-1])
                 case Finished():
                     job.outcome = "finished"
                 case Stopped():
                     job.outcome, job.reason = "stopped", job.stop.because or None
+                case MethodStarted(method=method):
+                    job.running = method
             if isinstance(event, (Started, MethodStarted, StepDone, MethodDone)):
                 self.metrics.last_step.set_to_current_time()
             yield event
+            if isinstance(event, Stopped):
+                return
 
     def _record(self, job: Job) -> None:
         """Log and count how a request ended."""

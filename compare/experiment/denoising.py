@@ -35,7 +35,7 @@ class Denoiser:
     """The pipeline with the prompts, noise and settings of one request: all methods get the same.
 
     Args:
-        check_stopped: called at every step; what it raises ends the call.
+        check_stopped: called after every step; what it raises ends the call.
     """
 
     def __init__(self, loaded: LoadedPipeline, request: Request, check_stopped: Callable[[], None]) -> None:

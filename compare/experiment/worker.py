@@ -14,6 +14,7 @@ from compare.experiment.decoding import tiled_if_large
 from compare.experiment.measure import Measured, measure
 from compare.experiment.memory import free_memory_of, is_out_of_memory, return_free_memory
 from compare.experiment.run_queue import Place, RunQueue
+from compare.experiment.stopping import stoppable
 from compare.models.load import LoadedPipeline
 from compare.request import SIZE_MULTIPLE, SIZES, Request
 
@@ -35,7 +36,7 @@ def run(
     the model is left unpatched.
 
     Args:
-        stop: setting it ends the run at its next step, as does closing the generator.
+        stop: setting it ends the run, also inside a step; so does closing the generator.
         max_queue: how many runs may be in the queue, this one included (default: any number).
 
     Raises:
@@ -90,7 +91,11 @@ def _work(
         with queue.place(max_queue) as place:
             _wait(place, emit, check_stopped)
             try:
-                with torch.no_grad(), tiled_if_large(loaded.pipe.vae, request):
+                with (
+                    torch.no_grad(),
+                    tiled_if_large(loaded.pipe.vae, request),
+                    stoppable(loaded.pipe, check_stopped),
+                ):
                     measure(measured, emit, check_stopped)
             finally:
                 return_free_memory()  # while this place is the first, so that it disturbs nobody's times

@@ -109,6 +109,20 @@ def test_stop_keeps_what_is_done_and_says_what_is_not(page: Page) -> None:
     assert threading.active_count() < 20
 
 
+def test_a_second_run_of_a_window_ends_the_first_and_stop_reaches_it(page: Page) -> None:
+    session = Session()
+    first = asked(page, session, steps=100)
+    next(update for update in first if "is running" in str(update.get(page.view.message)))
+    second = asked(page, session, steps=100)
+    next(second)
+    assert list(first) == []
+    next(update for update in second if "is running" in str(update.get(page.view.message)))
+    page.stop(session)
+    *_, last = second
+    assert "Stopped." in last[page.view.message]
+    assert session.stop is None
+
+
 def test_each_picture_is_encoded_once(page: Page, monkeypatch) -> None:
     save = Mock(wraps=page.files.save)
     monkeypatch.setattr(page.files, "save", save)
