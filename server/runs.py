@@ -38,7 +38,7 @@ DISK_FULL = "The server's disk is full, so the picture could not be kept. Try ag
 CLOSING = "The server is being stopped or restarted. Try again in a minute."
 STOPPED_BY_CLOSING = f"Stopped: {CLOSING[0].lower()}{CLOSING[1:]}"
 UPDATES_PER_SECOND = 8  # to all who wait in the queue together
-TO_STOP = 3.0  # seconds that a run has to stop when the server is stopped
+TO_STOP = 4.0  # seconds that a run has to stop when the server is stopped
 POLL = 0.05  # seconds between two looks at whether all runs have ended
 
 Run = Callable[[Request, threading.Event, int], Iterator[Event]]
@@ -129,7 +129,6 @@ class Runs:
         self.run, self.limits, self.queue = run, limits, queue
         self.metrics = Metrics(lambda: len(queue))
         self.closing = False
-        self._gives_up = False
         self._log_prompts = log_prompts
         self._rate_limiter = RateLimiter(limits.per_minute)
         self._jobs: set[Job] = set()
@@ -218,13 +217,11 @@ class Runs:
         self._wait(grace)
         for job in tuple(self._jobs):
             job.stop.ask(STOPPED_BY_CLOSING)
-        self._wait(TO_STOP / 2)
-        self._gives_up = True  # what is still computed then ends with the process
-        self._wait(TO_STOP / 2)
+        self._wait(TO_STOP)  # what is still computed then ends with the process
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (self._jobs or len(self.queue)) and time.monotonic() < until:
+        while self._jobs and time.monotonic() < until:
             time.sleep(POLL)
 
     def _watched(self, job: Job, events: Iterator[Event], timer: threading.Timer) -> Iterator[Event]:
@@ -233,8 +230,6 @@ class Runs:
         for event in events:
             if job.visit.gone.is_set():
                 return
-            if self._gives_up and isinstance(event, Tick):
-                event = Stopped(None)
             match event:
                 case Waiting() | Tick() if job.began is None:
                     # A long queue may not cost the run in progress more than a short one.
@@ -258,8 +253,6 @@ class Runs:
             if isinstance(event, (Started, MethodStarted, StepDone, MethodDone)):
                 self.metrics.last_step.set_to_current_time()
             yield event
-            if isinstance(event, Stopped):
-                return
 
     def _record(self, job: Job) -> None:
         """Log and count how a request ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue as queues
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -20,6 +21,9 @@ from compare.request import SIZE_MULTIPLE, SIZES, Request
 
 MACHINE = RunQueue()
 """The queue of this process: two runs on one machine would disturb each other's times, even on two models."""
+STOPPING = 2.0
+"""Seconds after a stop in which its reader is told in any case. A single attention of a large picture can
+take longer on a CPU: the run keeps its place until it has left the model."""
 WAITING_EVERY = 1.0  # seconds between two `Waiting`
 
 
@@ -53,18 +57,24 @@ def run(
         if gone.is_set() or (stop is not None and stop.is_set()):
             raise _StopRequested
 
+    measured = Measured(loaded, request)
     threading.Thread(
         target=_work,
-        args=(Measured(loaded, request), events.put, check_stopped, queue, max_queue),
+        args=(measured, events.put, check_stopped, queue, max_queue),
         name="comparison",
         daemon=True,
     ).start()
+    asked: float | None = None  # when the stop was first seen
     try:
         while True:
             try:
                 event = events.get(timeout=1)
             except queues.Empty:
                 event = Tick()
+                if asked is None and stop is not None and stop.is_set():
+                    asked = time.monotonic()
+                elif asked is not None and time.monotonic() - asked > STOPPING:
+                    event = Stopped(measured.comparison())
             if isinstance(event, BaseException):
                 raise event
             yield event

@@ -12,9 +12,9 @@ import torch
 from compare.events import Stopped
 from compare.experiment.decoding import tiled_if_large
 from compare.experiment.stopping import EVERY
-from compare.experiment.worker import run
+from compare.experiment.worker import MACHINE, run
 from tests.helpers.run import finished
-from tests.helpers.traces import traces_of_a_patch
+from tests.helpers.traces import is_patched, traces_of_a_patch
 
 PLACES: dict[str, Callable] = {
     "down": lambda pipe: pipe.unet.down_blocks[1].resnets[0],
@@ -60,3 +60,22 @@ def test_a_decoding_that_ends_early_leaves_the_precision_of_the_vae(loaded, requ
         assert vae.dtype == torch.float16
     finally:
         vae.to(torch.float32)
+
+
+def test_a_part_that_takes_long_does_not_keep_the_reader_waiting(loaded, request_for) -> None:
+    stop, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        if is_patched(loaded.pipe.unet):
+            stop.set()
+            assert go_on.wait(60)
+
+    request = request_for(methods=("baseline", "todo"))
+    with loaded.pipe.unet.mid_block.register_forward_pre_hook(hold):
+        *_, event = run(loaded, request, stop)
+    assert [result.method for result in event.comparison.results] == ["baseline"]
+    assert len(MACHINE) == 1
+    go_on.set()
+    with MACHINE.place() as place:
+        place.wait(lambda seconds: None)
+    assert traces_of_a_patch(loaded.pipe) == []
