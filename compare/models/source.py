@@ -97,8 +97,8 @@ def source_of(model: str | Path) -> Source:
         place, name, revision = found.groups()
         return Source(place=place, name=name, revision=revision)
     raise ModelNotLoaded(
-        f"There is no model {quoted(text)}: it is neither a folder nor a .safetensors file here, nor a repository on "
-        "the Hub, whose names look like owner/name."
+        f"There is no model {quoted(text)}: it is neither a folder nor a .safetensors file here, nor a "
+        "repository on the Hub, whose names look like owner/name."
     )
 
 
