@@ -43,7 +43,7 @@ from server.front_door.door import FrontDoor
 from server.front_door.visits import Visit, visit_of
 from server.health import Health
 from server.limits import Limits
-from server.log import log_as_json
+from server.log import log_as_json, log_what_is_printed
 from server.options import ServerOptions, parse_options
 from server.process import raise_open_files_limit, temporary_folder, wait_for_shutdown_signal
 from server.runs import TO_STOP, Runs
@@ -52,8 +52,9 @@ from server.zero_gpu import runner
 EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
 LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
 TO_END = TO_STOP + LAST_WORDS + 1  # seconds that the process has for its end, after the grace
-DELETE_PICTURES = (600, 3600)  # seconds: how often old ones are deleted, and how old they are then
 ENDPOINT = "compare"
+SESSIONS = 200  # whose last result is kept
+GONE = f"This result is gone: the server keeps those of its last {SESSIONS} visitors. Press Compare again."
 ANOTHER = "Stopped: this window asked for another comparison."
 LOG = logging.getLogger("app")
 
@@ -84,9 +85,7 @@ class Page:
             whose="An example, made earlier by this code",
             unfinished="Nothing here yet.",
         )
-        with gr.Blocks(
-            title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=DELETE_PICTURES
-        ) as self.blocks:
+        with gr.Blocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
             self._lay_out()
             self._connect()
             self._add_endpoint()
@@ -188,15 +187,15 @@ class Page:
         gr.on(
             [view.wipe.left.input, view.wipe.right.input],
             self.show_wipe,
-            inputs=[view.session, view.wipe.left, view.wipe.right],
-            outputs=[view.wipe.left_picture, view.wipe.right_picture],
+            inputs=[view.session, view.wipe.left, view.wipe.right, view.about],
+            outputs=[view.wipe.left_picture, view.wipe.right_picture, view.message],
             trigger_mode="always_last",
             **OF_THE_PAGE,
         )
         view.script.method.input(
             self.show_script,
-            inputs=[view.session, view.script.method],
-            outputs=view.script.code,
+            inputs=[view.session, view.script.method, view.about],
+            outputs=[view.script.code, view.message],
             trigger_mode="always_last",
             **OF_THE_PAGE,
         )
@@ -214,15 +213,18 @@ class Page:
         session.stop = job.stop
         run = RunUpdates(view, session, job, Album(self.files))
         try:
-            yield run.begin()
             with self.runs.events(job) as events:
+                yield run.begin()
                 for event in events:
                     if session.stop is job.stop:  # what the window shows belongs to its last run
                         yield run.on(event)
         except (InvalidRequest, RunFailed) as error:
             if session.stop is job.stop:
-                shown = session.shown or self.first_view
-                yield {**view.show(shown), **view.end(message("error", str(error)))}
+                said = view.end(message("error", str(error)))
+                try:
+                    yield {**view.show(session.shown or self.first_view), **said}
+                except OSError:  # no room for the pictures of before, either
+                    yield said
         finally:
             if session.stop is job.stop:
                 session.stop = None
@@ -233,12 +235,25 @@ class Page:
             session.stop.ask()
         return gr.update(interactive=False)
 
-    def show_wipe(self, session: Session, left: str, right: str) -> list[dict[str, Any]]:
+    def show_wipe(
+        self, session: Session, left: str, right: str, about: str | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], Any]:
+        """The two pictures, and a message if they are gone."""
+        if self._is_gone(session, about):
+            nothing = gr.update(value=None, alt_text=None)
+            return nothing, nothing, message("error", GONE)
         shown = session.shown or self.first_view
-        return [gr.update(**shown.picture(method)) for method in (left, right)]
+        return gr.update(**shown.picture(left)), gr.update(**shown.picture(right)), gr.skip()
 
-    def show_script(self, session: Session, method: str) -> str:
-        return (session.shown or self.first_view).script(method)
+    def show_script(self, session: Session, method: str, about: str | None = None) -> tuple[str, Any]:
+        """The script, and a message if it is gone."""
+        if self._is_gone(session, about):
+            return "", message("error", GONE)
+        return (session.shown or self.first_view).script(method), gr.skip()
+
+    def _is_gone(self, session: Session, about: str | None) -> bool:
+        """Whether the window shows a result, which it says in `about`, of which the server knows no more."""
+        return session.shown is None and about not in (None, self.first_view.about)
 
     # The API
 
@@ -365,7 +380,7 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
                 run_history=False,
                 ssr_mode=False,
                 quiet=True,
-                state_session_capacity=200,
+                state_session_capacity=SESSIONS,
                 prevent_thread_lock=True,
                 max_threads=page.threads,
                 app_kwargs={"routes": Health(page.runs).routes, "lifespan": door.lifespan},
@@ -378,6 +393,7 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
     print(f"Running on {local}" + (f" and {public}" if public else ""), flush=True)
     if options.share and not public:
         print("error: there is no public link, Gradio's servers gave none", file=sys.stderr)
+    log_what_is_printed()
     wait_for_shutdown_signal(options.grace + TO_END)
     page.runs.close(options.grace)
     time.sleep(LAST_WORDS)

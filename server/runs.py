@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import secrets
 import threading
 import time
@@ -81,7 +82,7 @@ class Job:
     outcome: str = "gone"
     """"finished", "stopped", "gone" (the visitor went away), "failed" or "refused"."""
     reason: str | None = None
-    """Why it was stopped or refused, in the words that the visitor got, or the kind of failure."""
+    """Why it was stopped or refused, as the visitor was told but without what they sent; or what failed."""
 
     @property
     def waited(self) -> float | None:
@@ -155,7 +156,7 @@ class Runs:
                 raise InvalidRequest(refusal)
             self._rate_limiter.admit(visit.visitor)
         except InvalidRequest as error:
-            job.outcome, job.reason = "refused", str(error)
+            job.outcome, job.reason = "refused", _without_values(str(error))
             self._record(job)
             raise
         return job
@@ -189,12 +190,14 @@ class Runs:
             job.outcome, job.reason = "refused", refusal or self._queue_is_full
             raise RunFailed(job.reason) from error
         except InvalidRequest as error:
-            job.outcome, job.reason = "refused", str(error)
+            job.outcome, job.reason = "refused", _without_values(str(error))
             raise
         except Exception as error:
             job.outcome = "failed"
             job.reason, sentence = _kind_and_sentence(error)
             self.metrics.failures.labels(job.reason).inc()
+            if job.reason == "disk_full":
+                self._rate_limiter.forgive(job.visit.visitor)
             if job.reason != "out_of_memory":
                 LOG.exception("request %s failed", job.id)
             raise RunFailed(sentence) from error
@@ -279,6 +282,11 @@ class Runs:
     @property
     def _queue_is_full(self) -> str:
         return f"The queue is full: it holds {self.limits.in_line} comparisons. Try again soon."
+
+
+def _without_values(sentence: str) -> str:
+    """A sentence for a visitor as the log has it: without what the visitor sent."""
+    return re.sub(r"(['\"]).*\1", "…", sentence.partition(", not ")[0])
 
 
 def _kind_and_sentence(error: Exception) -> tuple[str, str]:

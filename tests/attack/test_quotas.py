@@ -39,9 +39,11 @@ def test_the_wipes_of_one_visitor_leave_room_for_others(attacker: Attacker, hone
     statuses = Counter()
     with ThreadPoolExecutor(8) as pool:
         while time.monotonic() < until:
-            joins = pool.map(lambda n: attacker.join("wipe", [None, "todo", "tome"], function), range(40))
+            joins = pool.map(
+                lambda n: attacker.join("wipe", [None, "todo", "tome", None], function), range(40)
+            )
             statuses.update(answer.status_code for answer in joins)
-            assert "Queue is full" not in honest.join("other", [None, "todo", "tome"], function).text
+            assert "Queue is full" not in honest.join("other", [None, "todo", "tome", None], function).text
     assert set(statuses) <= {200, 429}
     assert statuses[200] < 150
 
@@ -49,7 +51,7 @@ def test_the_wipes_of_one_visitor_leave_room_for_others(attacker: Attacker, hone
 @pytest.mark.parametrize("length", [65, 245_000])
 def test_long_ids_are_refused(attacker: Attacker, length: int) -> None:
     function = attacker.function("show_wipe")
-    assert attacker.join("a" * length, [None, "todo", "tome"], function).status_code == 400
+    assert attacker.join("a" * length, [None, "todo", "tome", None], function).status_code == 400
     assert attacker.call(attacker.data(), session_hash="a" * length).status_code == 400
     assert attacker.http.get(f"/gradio_api/heartbeat/{'a' * min(length, 60_000)}").status_code in (400, 414)
 

@@ -47,7 +47,7 @@ def client() -> Iterator[TestClient]:
     "path",
     [
         "/", "/config", "/assets/index.js", "/healthz", "/gradio_api/heartbeat/abc", "/gradio_api/mcp/",
-        "/gradio_api/queue/data?session_hash=abc", "/gradio_api/call/compare/abc", "/gradio_api/info",
+        "/gradio_api/info",
         f"/gradio_api/file={FILES}/todo-1.png",
     ],
 )  # fmt: skip
