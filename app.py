@@ -53,6 +53,12 @@ EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
 LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
 TO_END = TO_STOP + LAST_WORDS + 1  # seconds that the process has for its end, after the grace
 ENDPOINT = "compare"
+OF_GRADIO = {
+    "FORWARDED_ALLOW_IPS": "",  # uvicorn lets nobody choose who they are: the front door knows
+    # Statistics on the last 10,000 calls, made anew after each, which nobody sees.
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**12),
+}
 SESSIONS = 200  # whose last result is kept
 GONE = f"This result is gone: the server keeps those of its last {SESSIONS} visitors. Press Compare again."
 ANOTHER = "Stopped: this window asked for another comparison."
@@ -354,6 +360,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
+    os.environ |= OF_GRADIO
     page = Page(loaded, example_comparison(), options.limits, options.log_prompts)
     blocks = page.blocks
     door = FrontDoor(
@@ -366,7 +373,6 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
         proxies=options.proxies,
         per_second=options.limits.per_second,
     )
-    os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn lets nobody choose who they are; the front door knows
     try:
         with redirect_stdout(io.StringIO()):  # `quiet` does not reach what it says of MCP
             _, local, public = blocks.launch(

@@ -11,7 +11,9 @@ import anyio
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Send
 
-SLOW = 10.0  # seconds in which a visitor takes nothing of what waits for them
+# Seconds in which a visitor takes nothing of what waits for them.
+SLOW = 60.0
+DEAF = 10.0  # of a stream
 UNREAD = 16 * 1024  # bytes of a stream that the system may keep for a visitor who does not read
 
 
@@ -28,7 +30,7 @@ class Connection:
         self.status = 0
         """Of the answer; 0 before it begins."""
         self._receive, self._send, self._headers = receive, send, dict(headers)
-        self._gone = asyncio.Event()
+        self._gone, self._patience = asyncio.Event(), SLOW
 
     async def receive(self) -> Message:
         """For the app."""
@@ -39,13 +41,13 @@ class Connection:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """For the app. Hangs up on a visitor who takes nothing for `SLOW` seconds."""
+        """For the app. Hangs up on a visitor who takes nothing."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             answer = MutableHeaders(scope=message)
             for name, value in self._headers.items():
                 answer.setdefault(name, value)
-        with anyio.move_on_after(SLOW) as in_time:
+        with anyio.move_on_after(self._patience) as in_time:
             await self._send(message)
         if in_time.cancelled_caught:
             self._gone.set()
@@ -70,6 +72,7 @@ class Connection:
 
     def keep_little(self) -> None:
         """Let the system keep little of what the visitor does not read, so that it shows soon."""
+        self._patience = DEAF
         if (transport := self._transport) is not None:
             transport.set_write_buffer_limits(high=0)
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)

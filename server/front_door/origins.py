@@ -70,7 +70,8 @@ class Origins:
             scheme, address = own.scheme, own.netloc
         else:
             host, port = scope["server"]
-            scheme, address = "http", f"{f'[{host}]' if ':' in host else host}:{port}"
+            name = f"[{host}]" if ":" in host else host
+            scheme, address = "http", name if port is None else f"{name}:{port}"
         return [(b"host", address.encode()), (b"x-forwarded-proto", scheme.encode())]
 
     def _forwarded_host(self, headers: Headers) -> str | None:
