@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from compare.errors import OutOfMemory
-from compare.events import Event, Finished, Stopped, Tick, Waiting
+from compare.events import Event, Finished, MethodDone, StepDone, Stopped, Tick, Waiting
 from compare.experiment.decoding import tiled_if_large
 from compare.experiment.measure import Measured, measure
 from compare.experiment.memory import free_memory_of, is_out_of_memory, return_free_memory
@@ -24,6 +24,7 @@ MACHINE = RunQueue()
 STOPPING = 2.0
 """Seconds after a stop in which its reader is told in any case. A single attention of a large picture can
 take longer on a CPU: the run keeps its place until it has left the model."""
+READER = 1.0  # seconds that a reader has for a picture before the run goes on
 WAITING_EVERY = 1.0  # seconds between two `Waiting`
 
 
@@ -50,27 +51,35 @@ def run(
     """
     # The generator may be resumed on any thread, closed on a server's event loop, or left hanging. So it
     # holds nothing: queue, patch and no_grad live and die on the worker's stack; only `events` is shared.
-    events: queues.SimpleQueue[Event | BaseException] = queues.SimpleQueue()
+    events: queues.Queue[Event | BaseException] = queues.Queue()
     gone = threading.Event()
 
     def check_stopped() -> None:
         if gone.is_set() or (stop is not None and stop.is_set()):
             raise _StopRequested
 
+    def emit(event: Event | BaseException) -> None:
+        """Hand an event to the reader. A picture takes them work: wait for it, as no clock runs."""
+        events.put(event)
+        if isinstance(event, MethodDone) or (isinstance(event, StepDone) and event.preview is not None):
+            with events.all_tasks_done:
+                events.all_tasks_done.wait_for(lambda: not events.unfinished_tasks, timeout=READER)
+
     measured = Measured(loaded, request)
     threading.Thread(
         target=_work,
-        args=(measured, events.put, check_stopped, queue, max_queue),
+        args=(measured, emit, check_stopped, queue, max_queue),
         name="comparison",
         daemon=True,
     ).start()
     asked: float | None = None  # when the stop was first seen
     try:
         while True:
+            is_new = True
             try:
                 event = events.get(timeout=1)
             except queues.Empty:
-                event = Tick()
+                event, is_new = Tick(), False
                 if asked is None and stop is not None and stop.is_set():
                     asked = time.monotonic()
                 elif asked is not None and time.monotonic() - asked > STOPPING:
@@ -78,6 +87,8 @@ def run(
             if isinstance(event, BaseException):
                 raise event
             yield event
+            if is_new:
+                events.task_done()
             if isinstance(event, (Finished, Stopped)):
                 return
     finally:

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.front_door.assets import Assets
 from server.front_door.bodies import check_body, read_body
 from server.front_door.connection import Connection
 from server.front_door.kinds import API, Kind, Kinds, path_of, stream_of
@@ -25,6 +26,7 @@ from server.front_door.sessions import Sessions
 from server.front_door.visits import VISIT, Visit, Visits
 
 LOG = logging.getLogger("server.front_door")
+SHORT = (Kind.PAGE, Kind.ASSET)
 MOMENT = 0.1  # seconds after which gradio waits for the next event of a stream
 BROKEN = "Something went wrong. The reason is in the server's log."
 
@@ -58,6 +60,7 @@ class FrontDoor:
         self._origins, self._visits = Origins(hosts, origins, proxies), Visits(proxies)
         self._bucket, self._open = TokenBucket(per_second), OpenRequests()
         self._sessions = Sessions(self._hang_up)
+        self._assets = Assets()
         self._headers = answer_headers(frames)
         self._inside: Starlette | None = None
         self._app: ASGIApp | None = None
@@ -103,7 +106,7 @@ class FrontDoor:
             self._bucket.admit(visit.visitor)
         await self._describe(scope)
         scope = {**scope, "headers": self._origins.believed(scope), VISIT: visit}
-        with self._open.one_more(visit.visitor) if kind is not Kind.PAGE else nullcontext():
+        with self._open.one_more(visit.visitor) if kind not in SHORT else nullcontext():
             visitor.body = await read_body(headers, receive)
             body = check_body(kind, visitor.body, self._functions) if is_posted else {}
             with visitor.watched(on_gone=visit.gone.set if kind is Kind.TOOL else lambda: None):
@@ -115,6 +118,12 @@ class FrontDoor:
         match kind:
             case Kind.JOIN:
                 await self._app(scope, visitor.receive, self._noted(scope, visitor, body))
+            case Kind.ASSET:
+
+                async def ask(send: Send) -> None:
+                    await self._app(scope, visitor.receive, send)
+
+                await self._assets.send(scope, visitor.send, ask)
             case Kind.STREAM:
                 visitor.keep_little()
                 stream = stream_of(path_of(scope), scope["query_string"])

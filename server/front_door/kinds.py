@@ -35,6 +35,7 @@ class Kind(Enum):
     """What a request is, for those who have to treat some of them differently."""
 
     PAGE = "a page, or a part of one"
+    ASSET = "a file of gradio's own pages, which is the same for everybody"
     JOIN = "a call of a function, whose answer comes in a stream"
     RUN = "a call of a function outside the queue"
     CONTROL = "about a call"
@@ -83,7 +84,9 @@ class Kinds:
     def _fetched(self, path: str, query: bytes) -> Kind | None:
         first, _, rest = path.partition("/")
         if first != API:
-            return Kind.PAGE if (first in PAGES and not rest) or first in FOLDERS else None
+            if first in FOLDERS:
+                return Kind.ASSET
+            return Kind.PAGE if first in PAGES and not rest else None
         if rest.startswith(FILE):
             file = Path(rest.removeprefix(FILE))
             is_picture = file.parent == self._files and file.suffix == ".png" and "\0" not in rest

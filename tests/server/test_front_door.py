@@ -199,3 +199,28 @@ def test_a_visitor_who_calls_too_often_is_told_when_to_come_back() -> None:
         answers = [client.post(RESET, json={}) for _ in range(30)]
     assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 10
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 2
+
+
+def test_an_asset_is_made_once_for_all_and_each_encoding() -> None:
+    made = []
+
+    async def asset(request: Request) -> PlainTextResponse:
+        made.append(request.headers.get("accept-encoding"))
+        return PlainTextResponse("a" * 1000, headers={"ETag": "1"})
+
+    door = FrontDoor(files=FILES, names=["compare"], functions=range(3))
+    app = Starlette(routes=[Route("/{path:path}", asset)], lifespan=door.lifespan)
+    with TestClient(app, base_url=HERE) as client:
+        client.get("/")  # before which the door itself asks for the description of the API
+        made.clear()
+        for encodings in ("br, gzip", "gzip, deflate, br", "gzip", "identity") * 2:
+            answer = client.get("/assets/a.js", headers={"Accept-Encoding": encodings})
+            assert (answer.text, answer.headers["etag"]) == ("a" * 1000, "1")
+            assert len(answer.headers.get_list("x-frame-options")) == 1
+        assert made == ["br, gzip", "gzip", "identity"]
+        for headers in ({"Range": "bytes=0-1"}, {"If-None-Match": "1"}):
+            client.get("/assets/a.js", headers=headers)
+        assert len(made) == 5
+        for _ in range(2):
+            client.get("/config")
+        assert len(made) >= 7
