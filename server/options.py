@@ -89,12 +89,12 @@ def parse_options(
         "1 on a Space)",
     )  # fmt: skip
     serving.add_argument(
-        "--origin", dest="origins", action="append", type=_origin, default=[], metavar="ADDRESS",
+        "--origin", dest="origins", action="append", type=_origin("TODO_ORIGINS"), default=[], metavar="ADDRESS",
         help="an address under which browsers know this server, or of another site that may ask it, like "
         "https://example.org; can be repeated (TODO_ORIGINS, with commas)",
     )  # fmt: skip
     serving.add_argument(
-        "--frame", dest="frames", action="append", type=_origin, default=[], metavar="ADDRESS",
+        "--frame", dest="frames", action="append", type=_origin("TODO_FRAMES"), default=[], metavar="ADDRESS",
         help="another site that may show the page in a frame; can be repeated (TODO_FRAMES, with commas; "
         f"default: none, and {HUB} on a Space)",
     )  # fmt: skip
@@ -140,16 +140,20 @@ def _whole_number(variable: str, low: int, high: int) -> Callable[[str], int]:
     return value_of
 
 
-def _origin(text: str) -> str:
-    """The `type` of `--origin` and `--frame`."""
-    with suppress(ValueError):
-        parts = urlsplit(text)
-        if parts.scheme in ("http", "https") and parts.hostname and not parts.path + parts.query:
-            parts.port  # noqa: B018  raises ValueError if there can be none
-            return text
-    raise argparse.ArgumentTypeError(
-        f"it, or its variable, must be like https://example.org, without a path, not {text!r}"
-    )
+def _origin(variable: str) -> Callable[[str], str]:
+    """The `type` of an option for addresses of sites that `variable` can give, too."""
+
+    def value_of(text: str) -> str:
+        with suppress(ValueError):
+            parts = urlsplit(text)
+            if parts.scheme in ("http", "https") and parts.hostname and not parts.path + parts.query:
+                parts.port  # noqa: B018  raises ValueError if there can be none
+                return text
+        raise argparse.ArgumentTypeError(
+            f"it, or {variable}, must be like https://example.org, without a path, not {text!r}"
+        )
+
+    return value_of
 
 
 def _listed(text: str | None) -> list[str]:
