@@ -89,7 +89,8 @@ def parse_options(
         "1 on a Space)",
     )  # fmt: skip
     serving.add_argument(
-        "--origin", dest="origins", action="append", type=_origin("TODO_ORIGINS"), default=[], metavar="ADDRESS",
+        "--origin", dest="origins", action="append", type=_origin("TODO_ORIGINS"), default=[],
+        metavar="ADDRESS",
         help="an address under which browsers know this server, or of another site that may ask it, like "
         "https://example.org; can be repeated (TODO_ORIGINS, with commas)",
     )  # fmt: skip
