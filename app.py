@@ -51,7 +51,7 @@ from server.zero_gpu import runner
 
 EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
 LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
-TO_END = TO_STOP + LAST_WORDS + 1  # seconds that the process has for its end, after the grace
+TO_END = TO_STOP + LAST_WORDS + 0.5  # seconds that the process has for its end, after the grace
 ENDPOINT = "compare"
 OF_GRADIO = {
     "FORWARDED_ALLOW_IPS": "",  # uvicorn lets nobody choose who they are: the front door knows
