@@ -1,7 +1,9 @@
 # The page, as a user that may write nothing but its own home and /tmp.
 #   docker build -t todo-tome .                     with a GPU
 #   docker build -t todo-tome --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .     without one
-FROM python:3.11-slim
+# By digest: --build-arg BASE=python:3.11-slim@sha256:... (docs/serving.md, "The container").
+ARG BASE=python:3.11-slim
+FROM ${BASE}
 
 # PyPI's torch has CUDA in it; the index of CPU builds is many times smaller.
 ARG TORCH_INDEX=""
@@ -9,12 +11,10 @@ ARG TORCH_INDEX=""
 RUN useradd --create-home --uid 1000 page
 WORKDIR /page
 
-# Before the code: it changes often, and these are gigabytes.
-COPY requirements.txt ./
-RUN if [ -n "$TORCH_INDEX" ]; then \
-      pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)"; \
-    fi \
-    && pip install --no-cache-dir -r requirements.txt
+# Before the code: it changes often, and these are gigabytes. Each file that is installed has a hash here.
+COPY requirements.lock requirements-cpu.lock ./
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: \
+      -r "requirements${TORCH_INDEX:+-cpu}.lock" ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
 
 COPY LICENSE app.py ./
 COPY assets/ assets/

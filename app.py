@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    from server.process import end_on_signal
+
+    end_on_signal()
+
 import io
 import logging
 import os
@@ -15,7 +20,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
-from starlette.middleware import Middleware
 
 from compare import (
     Comparison,
@@ -35,19 +39,29 @@ from page.html import message, render
 from page.pictures import Album, Pictures
 from page.theme import STYLE_SHEET, THEME
 from page.updates import Pane, RunUpdates, Script, Session, Shown, Updates, View, Wipe
+from server.front_door.door import FrontDoor
+from server.front_door.visits import Visit, visit_of
 from server.health import Health
 from server.limits import Limits
-from server.log import log_as_json
+from server.log import log_as_json, log_what_is_printed
 from server.options import ServerOptions, parse_options
 from server.process import raise_open_files_limit, temporary_folder, wait_for_shutdown_signal
-from server.request_filter import RequestFilter
-from server.runs import Runs
-from server.visitors import visitor_of
+from server.runs import TO_STOP, Runs
 from server.zero_gpu import runner
 
 EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
-LAST_WORDS = 2.0  # seconds in which visitors get the last events, and the pictures that these name
-DELETE_PICTURES = (600, 3600)  # seconds: how often old ones are deleted, and how old they are then
+LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
+TO_END = TO_STOP + LAST_WORDS + 0.5  # seconds that the process has for its end, after the grace
+ENDPOINT = "compare"
+OF_GRADIO = {
+    "FORWARDED_ALLOW_IPS": "",  # uvicorn lets nobody choose who they are: the front door knows
+    # Statistics on the last 10,000 calls, made anew after each, which nobody sees.
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**12),
+}
+SESSIONS = 200  # whose last result is kept
+GONE = f"This result is gone: the server keeps those of its last {SESSIONS} visitors. Press Compare again."
+ANOTHER = "Stopped: this window asked for another comparison."
 LOG = logging.getLogger("app")
 
 # As PNG: webp, the default, loses pixels and the settings that are written into the file.
@@ -64,13 +78,12 @@ class Page:
         loaded: LoadedPipeline,
         example: Comparison | None,
         limits: Limits | None = None,
-        proxies: int = 0,
         log_prompts: bool = False,
     ) -> None:
-        self.loaded, self.proxies = loaded, proxies
+        self.loaded = loaded
         self.runs = Runs(runner(loaded), limits or Limits(), log_prompts)
         self.files = Pictures(get_upload_folder())
-        self.compare = endpoint(self.runs, self.files, self._visitor)
+        self.compare = endpoint(self.runs, self.files, _visit)
         self.first_view = Shown(
             album=Album(self.files),
             request=example.request if example else None,
@@ -78,14 +91,12 @@ class Page:
             whose="An example, made earlier by this code",
             unfinished="Nothing here yet.",
         )
-        with gr.Blocks(
-            title="ToDo vs ToMe", analytics_enabled=False, fill_width=True, delete_cache=DELETE_PICTURES
-        ) as self.blocks:
+        with gr.Blocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
             self._lay_out()
             self._connect()
             self._add_endpoint()
         # Gradio's queue lets them all start: runs wait in the queue of `server.runs`, and the page says so.
-        self.blocks.queue(max_size=self.threads, default_concurrency_limit=16)
+        self.blocks.queue(max_size=self.threads, default_concurrency_limit=16, api_open=False)
 
     @property
     def threads(self) -> int:
@@ -182,15 +193,15 @@ class Page:
         gr.on(
             [view.wipe.left.input, view.wipe.right.input],
             self.show_wipe,
-            inputs=[view.session, view.wipe.left, view.wipe.right],
-            outputs=[view.wipe.left_picture, view.wipe.right_picture],
+            inputs=[view.session, view.wipe.left, view.wipe.right, view.about],
+            outputs=[view.wipe.left_picture, view.wipe.right_picture, view.message],
             trigger_mode="always_last",
             **OF_THE_PAGE,
         )
         view.script.method.input(
             self.show_script,
-            inputs=[view.session, view.script.method],
-            outputs=view.script.code,
+            inputs=[view.session, view.script.method, view.about],
+            outputs=[view.script.code, view.message],
             trigger_mode="always_last",
             **OF_THE_PAGE,
         )
@@ -199,37 +210,56 @@ class Page:
         """Compare. Gradio may never resume it after a `yield`: it holds nothing that others need."""
         view = self.view
         try:
-            job = self.runs.accept(named(settings), self._visitor(http), "page")
+            job = self.runs.accept(named(settings), _visit(http), "page")
         except InvalidRequest as error:
             yield {view.message: message("error", str(error))}
             return
+        if session.stop is not None:
+            session.stop.ask(ANOTHER)
         session.stop = job.stop
         run = RunUpdates(view, session, job, Album(self.files))
         try:
-            yield run.begin()
             with self.runs.events(job) as events:
+                yield run.begin()
                 for event in events:
-                    yield run.on(event)
+                    if session.stop is job.stop:  # what the window shows belongs to its last run
+                        yield run.on(event)
         except (InvalidRequest, RunFailed) as error:
-            yield {**view.show(session.shown or self.first_view), **view.end(message("error", str(error)))}
+            if session.stop is job.stop:
+                said = view.end(message("error", str(error)))
+                try:
+                    yield {**view.show(session.shown or self.first_view), **said}
+                except OSError:  # no room for the pictures of before, either
+                    yield said
         finally:
-            session.stop = None
+            if session.stop is job.stop:
+                session.stop = None
 
     def stop(self, session: Session) -> Updates:
-        """End the run of this window at its next step. The run itself says when it has ended."""
+        """End the run of this window. The run itself says when it has ended."""
         if session.stop is not None:
             session.stop.ask()
         return gr.update(interactive=False)
 
-    def show_wipe(self, session: Session, left: str, right: str) -> list[dict[str, Any]]:
+    def show_wipe(
+        self, session: Session, left: str, right: str, about: str | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], Any]:
+        """The two pictures, and a message if they are gone."""
+        if self._is_gone(session, about):
+            nothing = gr.update(value=None, alt_text=None)
+            return nothing, nothing, message("error", GONE)
         shown = session.shown or self.first_view
-        return [gr.update(**shown.picture(method)) for method in (left, right)]
+        return gr.update(**shown.picture(left)), gr.update(**shown.picture(right)), gr.skip()
 
-    def show_script(self, session: Session, method: str) -> str:
-        return (session.shown or self.first_view).script(method)
+    def show_script(self, session: Session, method: str, about: str | None = None) -> tuple[str, Any]:
+        """The script, and a message if it is gone."""
+        if self._is_gone(session, about):
+            return "", message("error", GONE)
+        return (session.shown or self.first_view).script(method), gr.skip()
 
-    def _visitor(self, http: gr.Request) -> str:
-        return visitor_of(http.client.host if http.client else None, http.headers, self.proxies)
+    def _is_gone(self, session: Session, about: str | None) -> bool:
+        """Whether the window shows a result, which it says in `about`, of which the server knows no more."""
+        return session.shown is None and about not in (None, self.first_view.about)
 
     # The API
 
@@ -243,10 +273,14 @@ class Page:
                 self.compare,
                 inputs=[inputs[name] for name in SETTINGS],
                 outputs=[gallery, report],
-                api_name="compare",
+                api_name=ENDPOINT,
                 preprocess=False,  # it would answer nonsense with its own exceptions; `Request` checks all
                 concurrency_limit=None,
             )
+
+
+def _visit(http: gr.Request) -> Visit:
+    return visit_of(http.request.scope)
 
 
 def _pane(method: Method, shown: Shown) -> Pane:
@@ -328,9 +362,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
-    page = Page(loaded, example_comparison(), options.limits, options.proxies, options.log_prompts)
+    os.environ |= OF_GRADIO
+    page = Page(loaded, example_comparison(), options.limits, options.log_prompts)
     blocks = page.blocks
-    request_filter = Middleware(RequestFilter, files=folder, hosts=options.hosts, origins=options.origins)
+    door = FrontDoor(
+        files=folder,
+        names=[ENDPOINT],
+        functions=blocks.fns,
+        hosts=options.hosts,
+        origins=options.origins,
+        frames=options.frames,
+        proxies=options.proxies,
+        per_second=options.limits.per_second,
+    )
     try:
         with redirect_stdout(io.StringIO()):  # `quiet` does not reach what it says of MCP
             _, local, public = blocks.launch(
@@ -344,10 +388,10 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
                 run_history=False,
                 ssr_mode=False,
                 quiet=True,
-                state_session_capacity=200,
+                state_session_capacity=SESSIONS,
                 prevent_thread_lock=True,
                 max_threads=page.threads,
-                app_kwargs={"routes": Health(page.runs).routes, "middleware": [request_filter]},
+                app_kwargs={"routes": Health(page.runs).routes, "lifespan": door.lifespan},
             )
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -357,7 +401,8 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
     print(f"Running on {local}" + (f" and {public}" if public else ""), flush=True)
     if options.share and not public:
         print("error: there is no public link, Gradio's servers gave none", file=sys.stderr)
-    wait_for_shutdown_signal()
+    log_what_is_printed()
+    wait_for_shutdown_signal(options.grace + TO_END)
     page.runs.close(options.grace)
     time.sleep(LAST_WORDS)
     blocks.close(verbose=False)

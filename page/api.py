@@ -10,11 +10,12 @@ from typing import Any
 import gradio as gr
 
 from compare.errors import InvalidRequest, RunFailed
-from compare.events import Finished
+from compare.events import Finished, MethodDone
 from compare.methods import known_methods
 from compare.report import Comparison, Result
 from compare.request import Request
-from page.pictures import Pictures
+from page.pictures import Album, Pictures
+from server.front_door.visits import Visit
 from server.runs import Runs
 
 SETTINGS = tuple(field.name for field in fields(Request))
@@ -46,25 +47,28 @@ def named(settings: Sequence[object]) -> dict[str, object]:
 
 
 def endpoint(
-    runs: Runs, pictures: Pictures, visitor_of: Callable[[gr.Request], str]
+    runs: Runs, pictures: Pictures, visit_of: Callable[[gr.Request], Visit]
 ) -> Callable[..., Iterator[tuple[Any, Any]]]:
     """The function of the endpoint. Gradio reads parameters and descriptions from it, as does MCP its name.
 
     Args:
-        visitor_of: from an HTTP request to the visitor that it counts for.
+        visit_of: who makes an HTTP request.
     """
 
     def compare(http: gr.Request, *settings: object) -> Iterator[tuple[Any, Any]]:
         try:
-            job = runs.accept(named(settings), visitor_of(http), "api")
+            job = runs.accept(named(settings), visit_of(http), "api")
+            album = Album(pictures)
             with runs.events(job) as events:
                 for event in events:
                     if isinstance(event, Finished):
                         results = event.comparison.results
-                        gallery = [(pictures.save(each.image, each.method), each.label) for each in results]
+                        gallery = [(album.file(each.method, each.image), each.label) for each in results]
                         yield gallery, report(event.comparison)
-                    else:
-                        yield gr.skip(), gr.skip()  # so that a client that has gone away is noticed
+                        continue
+                    if isinstance(event, MethodDone):  # now, when no clock runs
+                        album.file(event.result.method, event.result.image)
+                    yield gr.skip(), gr.skip()  # so that a client that has gone away is noticed
         except (InvalidRequest, RunFailed) as error:
             raise gr.Error(str(error), print_exception=False) from error
         if job.stop.because:  # only the server stops these runs

@@ -6,9 +6,11 @@ Encoded here, on the thread that runs a handler: gradio would do it on its event
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +18,24 @@ from pathlib import Path
 from gradio.processing_utils import encode_pil_to_bytes
 from PIL import Image
 
+from compare.report import Comparison
+
+SWEEP_EVERY = 600.0  # seconds between two looks for old files, as long as new ones come
+KEPT = 3600.0  # seconds for which a file is kept after its last use
+
 
 class Pictures:
     """A folder of PNG files whose names nobody can guess; the same picture has the same name.
 
     Args:
-        folder: gradio's own for temporary files. It serves them from there, and deletes what is old.
+        folder: gradio's own for temporary files. It serves them from there. What is old is deleted here,
+            because gradio would leave what the API was answered.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._key = secrets.token_bytes()
+        self._swept = time.time()
 
     def save(self, image: Image.Image, name: str) -> str:
         """Write a picture, with what its `info` says. Returns the path of the file.
@@ -39,6 +48,7 @@ class Pictures:
         """
         data = encode_pil_to_bytes(image, "png")
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._delete_old()
         file = self.folder / f"{name}-{hashlib.blake2b(data, key=self._key, digest_size=16).hexdigest()}.png"
         # Never half a file, and never one that is old enough to be deleted in a moment.
         handle, unfinished = tempfile.mkstemp(dir=self.folder, prefix=".")
@@ -50,6 +60,16 @@ class Pictures:
             os.unlink(unfinished)
             raise
         return str(file)
+
+    def _delete_old(self) -> None:
+        now = time.time()
+        if now - self._swept < SWEEP_EVERY:
+            return
+        self._swept = now
+        for file in self.folder.iterdir():
+            with suppress(OSError):  # a folder, or another thread was faster
+                if file.suffix == ".png" and now - file.stat().st_mtime > KEPT:
+                    file.unlink()
 
 
 @dataclass(frozen=True)
@@ -69,7 +89,19 @@ class Album:
             OSError: it cannot be written.
         """
         with suppress(KeyError, FileNotFoundError):
-            os.utime(self._files[name])  # as good as new: gradio deletes what is old
+            os.utime(self._files[name])  # as good as new: what is old is deleted
             return self._files[name]
         self._files[name] = self.pictures.save(image, name)
         return self._files[name]
+
+    def encoded(self, comparison: Comparison) -> Comparison:
+        """The comparison with its pictures as their files have them: a fraction of the memory, until somebody
+        looks at their pixels."""
+        results = (
+            result.model_copy(update={"image": self._reopened(result.method, result.image)})
+            for result in comparison.results
+        )
+        return comparison.model_copy(update={"results": tuple(results)})
+
+    def _reopened(self, name: str, image: Image.Image) -> Image.Image:
+        return Image.open(io.BytesIO(Path(self.file(name, image)).read_bytes()))

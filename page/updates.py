@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -271,9 +271,10 @@ class RunUpdates:
             state="stopped before the first picture",
             unfinished="Stopped before it was done.",
         )
+        updates = {**self.view.show(shown), **self.view.end(message("progress", said))}
         if comparison is not None:
-            self.session.shown = shown
-        return {**self.view.show(shown), **self.view.end(message("progress", said))}
+            self.session.shown = replace(shown, comparison=self.album.encoded(comparison))
+        return updates
 
     def _shown(self, **known: Any) -> Shown:
         return Shown(album=self.album, request=self.job.request, **known)

@@ -22,7 +22,9 @@ class Limits:
     prompt_characters: int = _limit(1000, PROMPT_CHARACTERS, "characters of a prompt")
     repeats: int = _limit(5, REPEATS[1], "repeats of a request")
     in_line: int = _limit(32, 1000, "comparisons in the queue, the one in progress included")
+    per_visitor: int = _limit(2, 1000, "of those, comparisons of one visitor")
     per_minute: int = _limit(20, 10**6, "requests of one visitor in any minute")
+    per_second: int = _limit(5, 10**6, "clicks and calls of one visitor, of whatever kind, every second")
     seconds: int = _limit(600, 7 * 24 * 3600, "seconds of a run, waiting not counted; then it is stopped")
 
     def check(self, request: Request) -> None:

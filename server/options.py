@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from server.limits import Limits
 
 YES = ("1", "true", "yes", "on")
+HUB = "https://huggingface.co"  # shows every Space in a frame
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -27,8 +28,9 @@ class ServerOptions:
     share: bool = False
     proxies: int = 0
     origins: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
     log_prompts: bool = False
-    grace: int = 8
+    grace: int = 4
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -87,18 +89,24 @@ def parse_options(
         "1 on a Space)",
     )  # fmt: skip
     serving.add_argument(
-        "--origin", dest="origins", action="append", type=_origin, default=[], metavar="ADDRESS",
+        "--origin", dest="origins", action="append", type=_origin("TODO_ORIGINS"), default=[],
+        metavar="ADDRESS",
         help="an address under which browsers know this server, or of another site that may ask it, like "
         "https://example.org; can be repeated (TODO_ORIGINS, with commas)",
+    )  # fmt: skip
+    serving.add_argument(
+        "--frame", dest="frames", action="append", type=_origin("TODO_FRAMES"), default=[], metavar="ADDRESS",
+        help="another site that may show the page in a frame; can be repeated (TODO_FRAMES, with commas; "
+        f"default: none, and {HUB} on a Space)",
     )  # fmt: skip
     serving.add_argument(
         "--log-prompts", action="store_true", default=given("TODO_LOG_PROMPTS", "").lower() in YES,
         help="log prompts too (TODO_LOG_PROMPTS; default: no)",
     )  # fmt: skip
     serving.add_argument(
-        "--grace", type=_whole_number("TODO_GRACE", 0, 24 * 3600), default=given("TODO_GRACE") or 8,
+        "--grace", type=_whole_number("TODO_GRACE", 0, 24 * 3600), default=given("TODO_GRACE") or 4,
         metavar="SECONDS",
-        help="that a run has to finish when the server is stopped (TODO_GRACE; default: 8)",
+        help="that a run has to finish when the server is stopped (TODO_GRACE; default: 4)",
     )  # fmt: skip
     group = parser.add_argument_group("limits", "for a server that many share")
     for limit in fields(Limits):
@@ -109,10 +117,14 @@ def parse_options(
             help=f"{limit.metadata['about']} ({variable}; default: {limit.default})",
         )  # fmt: skip
     origins = [*_listed(given("TODO_ORIGINS")), *(f"https://{host}" for host in _listed(given("SPACE_HOST")))]
+    frames = [*_listed(given("TODO_FRAMES")), *([HUB] if given("SPACE_ID") else [])]
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = vars(parser.parse_args([*(f"--origin={origin}" for origin in origins), *arguments]))
+    from_environment = [f"--origin={origin}" for origin in origins] + [f"--frame={frame}" for frame in frames]
+    options = vars(parser.parse_args([*from_environment, *arguments]))
     limits = Limits(**{limit.name: options.pop(limit.name) for limit in fields(Limits)})
-    return ServerOptions(limits=limits, origins=tuple(options.pop("origins")), **options)
+    for several in ("origins", "frames"):
+        options[several] = tuple(options[several])
+    return ServerOptions(limits=limits, **options)
 
 
 def _whole_number(variable: str, low: int, high: int) -> Callable[[str], int]:
@@ -129,14 +141,20 @@ def _whole_number(variable: str, low: int, high: int) -> Callable[[str], int]:
     return value_of
 
 
-def _origin(text: str) -> str:
-    """The `type` of `--origin`."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
+def _origin(variable: str) -> Callable[[str], str]:
+    """The `type` of an option for addresses of sites that `variable` can give, too."""
+
+    def value_of(text: str) -> str:
+        with suppress(ValueError):
+            parts = urlsplit(text)
+            if parts.scheme in ("http", "https") and parts.hostname and not parts.path + parts.query:
+                parts.port  # noqa: B018  raises ValueError if there can be none
+                return text
         raise argparse.ArgumentTypeError(
-            f"it, or TODO_ORIGINS, must be like https://example.org, without a path, not {text!r}"
+            f"it, or {variable}, must be like https://example.org, without a path, not {text!r}"
         )
-    return text
+
+    return value_of
 
 
 def _listed(text: str | None) -> list[str]:

@@ -19,16 +19,35 @@ PREFIX = "todo-page-"
 LOCK = ".lock"
 
 
-def wait_for_shutdown_signal() -> None:
-    """Wait on the main thread for SIGTERM or Ctrl-C. A second signal ends the process on the spot."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def end_on_signal() -> None:
+    """Let SIGTERM and Ctrl-C end the process at once, as long as it has nothing to finish.
+
+    To be called first: process 1, which this is in a container, gets no signal that it does not handle.
+    """
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: os._exit(128 + number))
+
+
+def wait_for_shutdown_signal(end_after: float) -> None:
+    """Wait on the main thread for SIGTERM or Ctrl-C. A second signal ends the process on the spot.
+
+    Args:
+        end_after: seconds after the first signal at which the process ends, whatever it is doing then.
+    """
     received = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
         if received.is_set():
             os._exit(128 + number)
         received.set()
+        end = threading.Timer(end_after, os._exit, [128 + number])
+        end.daemon = True
+        end.start()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, handle)
     while not received.wait(0.2):  # a wait without a timeout keeps the handler from running on Windows
         pass

@@ -38,3 +38,9 @@ class RateLimiter:
             self._times.move_to_end(visitor)
             while len(self._times) > REMEMBERED:
                 self._times.popitem(last=False)
+
+    def forgive(self, visitor: str) -> None:
+        """Do not count the last request after all."""
+        with self._lock:
+            if times := self._times.get(visitor):
+                times.pop()

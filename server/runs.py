@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import secrets
 import threading
 import time
@@ -26,6 +27,7 @@ from compare.events import (
 from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.request import Request
+from server.front_door.visits import Visit
 from server.limits import Limits
 from server.metrics import Metrics
 from server.rate_limiter import RateLimiter
@@ -37,6 +39,7 @@ DISK_FULL = "The server's disk is full, so the picture could not be kept. Try ag
 CLOSING = "The server is being stopped or restarted. Try again in a minute."
 STOPPED_BY_CLOSING = f"Stopped: {CLOSING[0].lower()}{CLOSING[1:]}"
 UPDATES_PER_SECOND = 8  # to all who wait in the queue together
+TO_STOP = 4.0  # seconds that a run has to stop when the server is stopped
 POLL = 0.05  # seconds between two looks at whether all runs have ended
 
 Run = Callable[[Request, threading.Event, int], Iterator[Event]]
@@ -60,9 +63,9 @@ class Stop(threading.Event):
 class Job:
     """What a visitor asked for, and what became of it. Times are on the monotonic clock."""
 
-    visitor: str
+    visit: Visit
     by: str
-    """"page" or "api"."""
+    """"page", "api" or "mcp"."""
     request: Request | None = None
     """None if it was refused before it was known to be valid."""
     stop: Stop = field(default_factory=Stop)
@@ -72,12 +75,14 @@ class Job:
     began: float | None = None
     """When its run began."""
     ended: float = 0.0
+    running: str | None = None
+    """The method that has begun and is not done."""
     denoising: dict[str, float] = field(default_factory=dict)
     """Median seconds by method, of the methods that were done."""
     outcome: str = "gone"
     """"finished", "stopped", "gone" (the visitor went away), "failed" or "refused"."""
     reason: str | None = None
-    """Why it was stopped or refused, in the words that the visitor got, or the kind of failure."""
+    """Why it was stopped or refused, as the visitor was told but without what they sent; or what failed."""
 
     @property
     def waited(self) -> float | None:
@@ -92,8 +97,8 @@ class Job:
     def log_fields(self, with_prompts: bool) -> dict[str, object]:
         """What the log says of it."""
         fields: dict[str, object] = {
-            "id": self.id, "visitor": self.visitor, "by": self.by, "outcome": self.outcome,
-            "reason": self.reason,
+            "id": self.id, "visitor": self.visit.visitor, "by": self.by, "outcome": self.outcome,
+            "reason": self.reason, "running": self.running,
         }  # fmt: skip
         if (request := self.request) is not None:
             fields |= {
@@ -128,29 +133,30 @@ class Runs:
         self._log_prompts = log_prompts
         self._rate_limiter = RateLimiter(limits.per_minute)
         self._jobs: set[Job] = set()
+        self._lock = threading.Lock()
 
-    def accept(self, settings: Mapping[str, object], visitor: str, by: str) -> Job:
+    def accept(self, settings: Mapping[str, object], visit: Visit, by: str) -> Job:
         """Check a request against everything that can be known of it beforehand. Runs nothing.
 
         Args:
             settings: the fields of a `Request`, as they came.
-            visitor: who asks.
+            visit: who asks.
             by: "page" or "api".
 
         Raises:
             InvalidRequest: with a sentence for the visitor.
         """
-        job = Job(visitor, by)
+        job = Job(visit, "mcp" if visit.is_tool else by)
         try:
             if self.closing:
                 raise InvalidRequest(CLOSING)
             job.request = Request(**settings)
             self.limits.check(job.request)
-            if len(self.queue) >= self.limits.in_line:
-                raise InvalidRequest(self._queue_is_full)
-            self._rate_limiter.admit(visitor)
+            if refusal := self._no_place_for(visit):
+                raise InvalidRequest(refusal)
+            self._rate_limiter.admit(visit.visitor)
         except InvalidRequest as error:
-            job.outcome, job.reason = "refused", str(error)
+            job.outcome, job.reason = "refused", _without_values(str(error))
             self._record(job)
             raise
         return job
@@ -164,7 +170,9 @@ class Runs:
                 the run or in the block.
         """
         job.queued = time.monotonic()
-        self._jobs.add(job)
+        with self._lock:
+            refusal = self._no_place_for(job.visit)  # since it was accepted
+            self._jobs.add(job)
         if self.closing:  # since it was accepted
             job.stop.ask(STOPPED_BY_CLOSING)
         took_too_long = (
@@ -174,18 +182,22 @@ class Runs:
         timer = threading.Timer(self.limits.seconds, job.stop.ask, [took_too_long])
         timer.daemon = True
         try:
+            if refusal:
+                raise QueueFull(refusal)
             with closing(self.run(job.request, job.stop, self.limits.in_line)) as events:
                 yield self._watched(job, events, timer)
         except QueueFull as error:  # since it was accepted
-            job.outcome, job.reason = "refused", self._queue_is_full
+            job.outcome, job.reason = "refused", refusal or self._queue_is_full
             raise RunFailed(job.reason) from error
         except InvalidRequest as error:
-            job.outcome, job.reason = "refused", str(error)
+            job.outcome, job.reason = "refused", _without_values(str(error))
             raise
         except Exception as error:
             job.outcome = "failed"
             job.reason, sentence = _kind_and_sentence(error)
             self.metrics.failures.labels(job.reason).inc()
+            if job.reason == "disk_full":
+                self._rate_limiter.forgive(job.visit.visitor)
             if job.reason != "out_of_memory":
                 LOG.exception("request %s failed", job.id)
             raise RunFailed(sentence) from error
@@ -198,7 +210,8 @@ class Runs:
         """Accept no more requests, stop the runs that wait, and let the run in progress finish.
 
         Args:
-            grace: seconds that the run in progress has to finish before it is stopped.
+            grace: seconds that the run in progress has to finish before it is stopped. At most `TO_STOP`
+                seconds later its visitor has been told.
         """
         self.closing = True
         for job in tuple(self._jobs):
@@ -207,17 +220,19 @@ class Runs:
         self._wait(grace)
         for job in tuple(self._jobs):
             job.stop.ask(STOPPED_BY_CLOSING)
-        self._wait(grace + 60)  # a single step can be long
+        self._wait(TO_STOP)  # what is still computed then ends with the process
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (self._jobs or len(self.queue)) and time.monotonic() < until:
+        while self._jobs and time.monotonic() < until:
             time.sleep(POLL)
 
     def _watched(self, job: Job, events: Iterator[Event], timer: threading.Timer) -> Iterator[Event]:
         """The events, counted; updates on the place in the queue are throttled."""
         updated = 0.0
         for event in events:
+            if job.visit.gone.is_set():
+                return
             match event:
                 case Waiting() | Tick() if job.began is None:
                     # A long queue may not cost the run in progress more than a short one.
@@ -229,12 +244,15 @@ class Runs:
                     job.began = time.monotonic()
                     timer.start()
                 case MethodDone(result=result):
+                    job.running = None
                     job.denoising[result.method] = result.times.seconds
                     self.metrics.method_seconds.labels(result.method).observe(result.times.denoising[-1])
                 case Finished():
                     job.outcome = "finished"
                 case Stopped():
                     job.outcome, job.reason = "stopped", job.stop.because or None
+                case MethodStarted(method=method):
+                    job.running = method
             if isinstance(event, (Started, MethodStarted, StepDone, MethodDone)):
                 self.metrics.last_step.set_to_current_time()
             yield event
@@ -249,9 +267,26 @@ class Runs:
             self.metrics.run_seconds.observe(job.took)
         REQUESTS.info("request %s", job.outcome, extra={"fields": job.log_fields(self._log_prompts)})
 
+    def _no_place_for(self, visit: Visit) -> str:
+        """Why this visitor cannot have one more place in the queue; empty if they can."""
+        if len(self.queue) >= self.limits.in_line:
+            return self._queue_is_full
+        own = sum(job.visit.visitor == visit.visitor for job in tuple(self._jobs))
+        if own < self.limits.per_visitor:
+            return ""
+        return (
+            f"You have {own} comparisons in the queue, and a visitor of this server can have "
+            f"{self.limits.per_visitor}. Wait for one, or stop it."
+        )
+
     @property
     def _queue_is_full(self) -> str:
         return f"The queue is full: it holds {self.limits.in_line} comparisons. Try again soon."
+
+
+def _without_values(sentence: str) -> str:
+    """A sentence for a visitor as the log has it: without what the visitor sent."""
+    return re.sub(r"(['\"]).*\1", "…", sentence.partition(", not ")[0])
 
 
 def _kind_and_sentence(error: Exception) -> tuple[str, str]:

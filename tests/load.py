@@ -2,6 +2,7 @@
 
     python -m tests.load                            # 200 requests from 20 clients, a server of its own
     python -m tests.load --requests 24 --clients 6 --different 6
+    python -m tests.load --minutes 60               # all kinds of visitors, and what the server holds
 
 Compares on the CPU, where a request gives the same picture each time with the same number of threads.
 """
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -24,11 +26,13 @@ from PIL import Image
 
 from compare import LoadedPipeline, Request, load_pipeline, run
 from tests.helpers.server import MODEL, serving
+from tests.helpers.soak import soak
 
 SIDES = (128, 136, 144, 160, 176, 192)  # pixels
 METHODS = ("baseline", "tome", "todo", "todo-rotating")
 PROMPTS = ("a fox on navy", "a red apple on mint", "a whale", "two keys on white", "a rocket on black")
 FLAT = 64 * 2**20  # bytes by which a server may grow in hundreds of requests
+VISITORS = count()
 LOOKS = 4  # at a server that has grown by more: what its allocator holds goes up and down, and a leak stays
 
 
@@ -69,7 +73,9 @@ def mixed_requests(number: int, different: int, seed: int = 0) -> list[Request]:
 def ask(address: str, requests: Sequence[Request]) -> list[Answer]:
     """One client that sends all its requests before it waits for the first answer."""
     with tempfile.TemporaryDirectory() as folder:
-        client = Client(address, verbose=False, download_files=folder)
+        # Behind a proxy, which the server is told there is, each client is a visitor.
+        visitor = {"X-Forwarded-For": f"10.0.0.{next(VISITORS) % 250}"}
+        client = Client(address, verbose=False, download_files=folder, headers=visitor)
         jobs = [client.submit(*asdict(request).values(), api_name="/compare") for request in requests]
         return [
             _answer(request, *job.result(timeout=3600)) for request, job in zip(requests, jobs, strict=True)
@@ -115,15 +121,31 @@ def _answer(request: Request, gallery: list, report: dict) -> Answer:
     return Answer(request, Request(**report["request"]), pictures, frozenset(prompts))
 
 
+def _soak(minutes: float, clients: int) -> int:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), "--proxies", "1") as server:
+        grew = soak(server, minutes, clients, lambda line: print(line, flush=True))
+        lines = server.output.read_text().splitlines()
+    after = lines[next(n for n, line in enumerate(lines) if line.startswith("Running on")) + 1 :]
+    if no_json := [line for line in after if not line.startswith('{"time": ')]:
+        grew.append(f"{len(no_json)} lines of the log are no JSON, as {no_json[0][:80]!r}")
+    for sentence in grew:
+        print(f"wrong: {sentence}", file=sys.stderr)
+    return 1 if grew else 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start a server, load it, and say how it went. Returns the exit code: 0 if all was right."""
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__.split("\n")[0])
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--different", type=int, default=50, help="of the requests; the others repeat them")
+    parser.add_argument("--minutes", type=float, help="let visitors of all kinds come for so long instead")
     options = parser.parse_args(arguments)
+    if options.minutes:
+        return _soak(options.minutes, options.clients)
     asked = mixed_requests(options.requests, options.different)
-    many = ("--max-in-line", str(min(options.requests + 1, 1000)), "--max-per-minute", "100000")
+    most = str(min(options.requests + 1, 1000))
+    many = ("--max-in-line", most, "--max-per-visitor", most, "--max-per-minute", "100000", "--proxies", "1")
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), *many) as server:
         process = psutil.Process(server.process.pid)
         # Whatever is made once, above all kernels for each size, is made before the server is weighed.

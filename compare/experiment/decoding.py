@@ -21,15 +21,19 @@ PREVIEWS = 8  # at most, of one run
 def tiled_if_large(vae: AutoencoderKL, request: Request) -> Iterator[None]:
     """Decode in tiles inside, if the size asks for it; the VAE is left as it was.
 
+    That is also so if a decoding fails or is stopped for which the pipeline had changed its precision.
+
     The VAE's slicing is not used: it decodes a batch picture by picture, and here a batch is one picture.
     """
-    before = vae.use_tiling
+    before, dtype = vae.use_tiling, vae.dtype
     if request.is_tiled:
         vae.enable_tiling()
     try:
         yield
     finally:
         vae.use_tiling = before
+        if vae.dtype != dtype:
+            vae.to(dtype)
 
 
 def has_preview(step: int, steps: int) -> bool:

@@ -35,7 +35,7 @@ class Denoiser:
     """The pipeline with the prompts, noise and settings of one request: all methods get the same.
 
     Args:
-        check_stopped: called at every step; what it raises ends the call.
+        check_stopped: called after every step; what it raises ends the call.
     """
 
     def __init__(self, loaded: LoadedPipeline, request: Request, check_stopped: Callable[[], None]) -> None:
@@ -65,7 +65,8 @@ class Denoiser:
         """Make a picture. The clock runs in the denoising loop, and pauses for previews.
 
         Args:
-            on_step: called with step (from 1), steps, seconds and preview (or None) after each.
+            on_step: called with step (from 1), steps, seconds and preview (or None) after each; if there is a
+                preview, while the clock stands.
         """
         before: torch.Tensor | None = None
         laps = [0.0]
@@ -73,12 +74,14 @@ class Denoiser:
         def step_done(pipe: DiffusionPipeline, index: int, _: object, tensors: dict) -> dict:
             nonlocal before
             self._check_stopped()
-            image = None
+            laps.append(clock.seconds)
+            done = (index + 1, pipe.num_timesteps, laps[-1])
             if previews and has_preview(index + 1, pipe.num_timesteps):
                 with clock.paused():
-                    image = preview(pipe, before, tensors["latents"], index)
-            laps.append(clock.seconds)
-            on_step(index + 1, pipe.num_timesteps, laps[-1], image)
+                    on_step(*done, preview(pipe, before, tensors["latents"], index))
+                    laps[-1] = clock.seconds
+            else:
+                on_step(*done, None)
             before = tensors["latents"]
             return tensors
 

@@ -63,7 +63,7 @@ def measure(measured: Measured, emit: Callable[[Event], None], check_stopped: Ca
     Args:
         measured: of a request, still empty. Holds what is done if this ends early.
         emit: called with each event, on this thread.
-        check_stopped: called at every step; what it raises ends the measurement.
+        check_stopped: called after every step; what it raises ends the measurement.
 
     Raises:
         InvalidRequest: a method cannot be used on this model at this size; before anything is computed.

@@ -24,6 +24,7 @@ from huggingface_hub.utils import are_progress_bars_disabled
 
 from compare.errors import ModelNotLoaded
 from compare.models.load_errors import first_line, is_hub_error, load_errors
+from compare.models.only_data import check_configurations, only_safetensors
 from compare.models.placement import device_name, moving_to, placement
 from compare.models.single_file import SingleFile
 from compare.models.source import (
@@ -82,7 +83,7 @@ def load_pipeline(
 ) -> LoadedPipeline:
     """Load a text-to-image pipeline of the Stable Diffusion or Stable Diffusion XL kind.
 
-    Only safetensors are read; no code from a repository is run.
+    Only safetensors are read; no code from a repository is run, and no kernel fetched that it names.
 
     Args:
         model: a pipeline folder, a single `.safetensors` file in the layout of the original authors, or a
@@ -164,7 +165,7 @@ def with_scheduler(loaded: LoadedPipeline, name: str) -> LoadedPipeline:
 def _load(source: Source, device: torch.device, dtype: torch.dtype) -> tuple[DiffusionPipeline, Source]:
     """The pipeline on its device, and the source with all that was found out about it."""
     load = _load_file if Path(source.place).is_file() else _load_parts
-    with _quiet(local=Path(source.place).exists()):
+    with _quiet(local=Path(source.place).exists()), only_safetensors(source.place):
         pipe, source = load(source, dtype)
     with moving_to(device):
         pipe.to(device)
@@ -200,9 +201,11 @@ def _load_parts(source: Source, dtype: torch.dtype) -> tuple[DiffusionPipeline, 
     place = source.place
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     with load_errors(place, source.revision):
-        kind = _kind(place, DiffusionPipeline.load_config(place, revision=source.revision))
+        index = DiffusionPipeline.load_config(place, revision=source.revision)
+        kind = _kind(place, index)
         if not Path(place).is_dir():
             source = replace(source, revision=_commit(source))
+        check_configurations(place, index, source.revision)
     if source.vae:
         with load_errors(source.vae, source.vae_revision):
             options["vae"] = AutoencoderKL.from_pretrained(

@@ -38,6 +38,9 @@ def load_errors(place: str, revision: str | None = None) -> Iterator[None]:
     except ModelNotLoaded:
         raise
     except Exception as error:  # every layer below has its own: hub, connection, safetensors, JSON, shapes
+        for cause in _causes(error):
+            if isinstance(cause, ModelNotLoaded):  # which diffusers has taken for an error of its own
+                raise cause from None
         raise ModelNotLoaded(_sentence(place, revision, error)) from error
 
 

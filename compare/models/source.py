@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 
-from compare.errors import ModelNotLoaded
+from compare.errors import ModelNotLoaded, quoted
 from compare.models.single_file import XL
 from compare.request import SIZE_MULTIPLE, SIZES
 
@@ -73,6 +73,10 @@ def source_of(model: str | Path) -> Source:
         ModelNotLoaded: it is neither a pipeline folder, nor a `.safetensors` file, nor a name on the Hub.
     """
     path, text = Path(model), str(model)
+    try:
+        path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ModelNotLoaded(f"There is no model {quoted(text)}: {error.strerror}.") from error
     if text == SDXL.place:
         return SDXL
     if path.is_dir():
@@ -89,12 +93,12 @@ def source_of(model: str | Path) -> Source:
         if not path.is_file():
             raise ModelNotLoaded(f"There is no file {text}.")
         return Source(place=text, name=path.stem)
-    if found := re.fullmatch(r"(\w[\w.-]*/(\w[\w.-]*))(?:@([\w./-]+))?", text):
+    if found := re.fullmatch(r"(\w[\w.-]{0,95}/(\w[\w.-]{0,95}))(?:@([\w./-]{1,100}))?", text):
         place, name, revision = found.groups()
         return Source(place=place, name=name, revision=revision)
     raise ModelNotLoaded(
-        f"There is no model {text}: it is neither a folder nor a .safetensors file here, nor a repository on "
-        "the Hub, whose names look like owner/name."
+        f"There is no model {quoted(text)}: it is neither a folder nor a .safetensors file here, nor a "
+        "repository on the Hub, whose names look like owner/name."
     )
 
 

@@ -32,7 +32,7 @@ def loaded() -> LoadedPipeline:
 
 @pytest.fixture(scope="module")
 def page(loaded: LoadedPipeline) -> Page:
-    return Page(loaded, example=None, limits=Limits(per_minute=1000))
+    return Page(loaded, example=None, limits=Limits(per_minute=1000, per_visitor=1000))
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from compare import InvalidRequest, Request
+from server.front_door.visits import VISIT, Visit
 from tests.helpers.server import Server
 
 
 def from_here() -> gr.Request:
     """The HTTP request of a visitor on this machine."""
-    return gr.Request(fastapi.Request({"type": "http", "client": ("127.0.0.1", 1), "headers": []}))
+    return gr.Request(fastapi.Request({"type": "http", "headers": [], VISIT: Visit("127.0.0.1")}))
 
 
 def metric(server: Server, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -9,11 +10,13 @@ from html import unescape
 from pathlib import Path
 from unittest.mock import Mock
 
+import gradio as gr
 from PIL import Image, ImageChops
 
 from app import Page, Session, example_comparison
 from compare import LoadedPipeline, Stopped, Tick, methods
 from compare.methods import Method
+from server.limits import Limits
 from server.runs import BROKEN
 from tests.helpers.visitors import from_here, settings_of
 
@@ -76,8 +79,8 @@ def test_the_example_stays_until_there_is_a_comparison(loaded: LoadedPipeline) -
     page, session = Page(loaded, example), Session()
     *_, last = asked(page, session, **ONLY_THE_MODEL_REFUSES)
     assert "An example" in last[page.view.about]
-    assert page.show_script(session, "todo") == last[page.view.script.code]
-    for update, method in zip(page.show_wipe(session, "todo", "tome"), ("todo", "tome"), strict=True):
+    assert page.show_script(session, "todo")[0] == last[page.view.script.code]
+    for update, method in zip(page.show_wipe(session, "todo", "tome")[:2], ("todo", "tome"), strict=True):
         assert update["value"] == picture(page, last, method)
         assert same_picture(update["value"], example.result(method).image)
 
@@ -109,6 +112,20 @@ def test_stop_keeps_what_is_done_and_says_what_is_not(page: Page) -> None:
     assert threading.active_count() < 20
 
 
+def test_a_second_run_of_a_window_ends_the_first_and_stop_reaches_it(page: Page) -> None:
+    session = Session()
+    first = asked(page, session, steps=100)
+    next(update for update in first if "is running" in str(update.get(page.view.message)))
+    second = asked(page, session, steps=100)
+    next(second)
+    assert list(first) == []
+    next(update for update in second if "is running" in str(update.get(page.view.message)))
+    page.stop(session)
+    *_, last = second
+    assert "Stopped." in last[page.view.message]
+    assert session.stop is None
+
+
 def test_each_picture_is_encoded_once(page: Page, monkeypatch) -> None:
     save = Mock(wraps=page.files.save)
     monkeypatch.setattr(page.files, "save", save)
@@ -117,15 +134,53 @@ def test_each_picture_is_encoded_once(page: Page, monkeypatch) -> None:
     list(asked(page, session, **ONLY_THE_MODEL_REFUSES))
     page.show_wipe(session, "baseline", "tome")
     for result in session.shown.comparison.results:
-        assert sum(call.args[0] is result.image for call in save.call_args_list) == 1
+        assert sum(call.args[0].tobytes() == result.image.tobytes() for call in save.call_args_list) == 1
+
+
+def test_a_session_keeps_its_pictures_encoded(page: Page) -> None:
+    session = Session()
+    list(asked(page, session))
+    page.show_wipe(session, "baseline", "todo")
+    assert all(result.image.fp is not None for result in session.shown.comparison.results)  # not read yet
+
+
+def test_a_visitor_whose_result_is_gone_is_told_so_and_sees_no_other(loaded: LoadedPipeline) -> None:
+    page, session = Page(loaded, example_comparison()), Session()
+    *_, last = asked(page, session)
+    about = last[page.view.about]
+    left, right, said = page.show_wipe(session, "baseline", "todo", about)
+    assert (left["value"] is None, said) == (False, gr.skip())
+    left, right, said = page.show_wipe(Session(), "baseline", "todo", about)
+    assert (left["value"], right["value"]) == (None, None)
+    assert "is gone" in said
+    assert page.show_script(Session(), "todo", about)[0] == ""
+    left, *_ = page.show_wipe(Session(), "baseline", "todo", page.first_view.about)
+    assert left["value"] is not None
+
+
+def test_a_full_disk_is_said_logged_and_counted_and_costs_no_quota(page: Page, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for limits in (page.runs.limits, Limits(per_minute=2)):
+        small = Page(page.loaded, example=None, limits=limits)
+        monkeypatch.setattr(small.files, "save", full)
+        for _ in range(3):
+            *_, last = asked(small, Session())
+            assert "disk is full" in last[small.view.message]
+            assert last[small.view.compare_button]["interactive"]
+        counted = small.runs.metrics.registry.get_sample_value("todo_failures_total", {"kind": "disk_full"})
+        assert counted == 3
 
 
 def test_a_picture_whose_file_was_deleted_can_still_be_shown(page: Page) -> None:
     session = Session()
     list(asked(page, session))
-    for update in page.show_wipe(session, "baseline", "todo"):
+    for update in page.show_wipe(session, "baseline", "todo")[:2]:
         Path(update["value"]).unlink()
-    for update, method in zip(page.show_wipe(session, "baseline", "todo"), ("baseline", "todo"), strict=True):
+    for update, method in zip(
+        page.show_wipe(session, "baseline", "todo")[:2], ("baseline", "todo"), strict=True
+    ):
         assert same_picture(update["value"], session.shown.comparison.result(method).image)
 
 

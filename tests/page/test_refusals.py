@@ -34,7 +34,7 @@ def stopped_page(loaded, asked: list[Request]) -> Page:
         stop.ask("Stopped: too long.")
         yield Stopped(None)
 
-    page = Page(loaded, example=None, limits=Limits(per_minute=10**6))
+    page = Page(loaded, example=None, limits=Limits(per_minute=10**6, per_visitor=1000))
     page.runs.run = stopped
     return page
 
@@ -92,7 +92,14 @@ def test_over_a_limit_nothing_runs_and_nothing_but_the_message_changes(
 
 def test_the_page_names_every_limit() -> None:
     limits = Limits(
-        megapixel_steps=101, prompt_characters=102, repeats=13, in_line=104, per_minute=105, seconds=106
+        megapixel_steps=101,
+        prompt_characters=102,
+        repeats=13,
+        in_line=104,
+        per_minute=105,
+        seconds=106,
+        per_visitor=107,
+        per_second=108,
     )
     said = render("settings_help", sizes=(64, 2048), multiple=8, limits=limits).split()
     assert {str(value) for value in asdict(limits).values()} <= set(said)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import resource
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -69,6 +71,21 @@ def test_a_full_disk_is_said(server: Server, client: Client) -> None:
         pytest.raises(AppError, match="disk is full"),
     ):
         predict(client, seed=5)
+
+
+@pytest.mark.usefixtures("as_before")
+def test_without_file_descriptors_the_log_stays_short_and_the_server_comes_back(server: Server) -> None:
+    before = server.output.stat().st_size
+    url = httpx.URL(server.address)
+    with (
+        limited(server, resource.RLIMIT_NOFILE, psutil.Process(server.process.pid).num_fds() + 5),
+        ExitStack() as held,
+    ):
+        for _ in range(40):
+            held.enter_context(socket.create_connection((url.host, url.port), 30))
+        time.sleep(4)
+    assert server.output.stat().st_size - before < 100_000
+    assert httpx.get(f"{server.address}/healthz", timeout=30).status_code == 200
 
 
 @pytest.mark.usefixtures("as_before")

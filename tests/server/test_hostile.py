@@ -117,7 +117,8 @@ def test_a_thousand_open_connections_leave_it_responsive(server: Server, client:
     with ExitStack() as held:
         held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         for number in range(1000):
-            connection = held.enter_context(socket.create_connection(address, timeout=30))
+            attacker = (f"127.9.0.{number // 64 + 1}", 0)  # each may have 64 streams
+            connection = held.enter_context(socket.create_connection(address, 30, attacker))
             # Half of them ask for a stream that never ends, the others never finish asking.
             stream = f"GET /gradio_api/heartbeat/{number} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n".encode()
             connection.sendall(stream if number % 2 else b"POST /gradio_api/queue/join HTTP/1.1\r\nContent")

@@ -30,7 +30,8 @@ NUMBERS = [
     ("--port", "GRADIO_SERVER_PORT", 1), ("--proxies", "TODO_PROXIES", 0), ("--grace", "TODO_GRACE", 0),
     ("--max-megapixel-steps", "TODO_MAX_MEGAPIXEL_STEPS", 1), ("--max-seconds", "TODO_MAX_SECONDS", 1),
     ("--max-prompt-characters", "TODO_MAX_PROMPT_CHARACTERS", 1), ("--max-repeats", "TODO_MAX_REPEATS", 1),
-    ("--max-in-line", "TODO_MAX_IN_LINE", 1), ("--max-per-minute", "TODO_MAX_PER_MINUTE", 1),
+    ("--max-in-line", "TODO_MAX_IN_LINE", 1), ("--max-per-visitor", "TODO_MAX_PER_VISITOR", 1),
+    ("--max-per-second", "TODO_MAX_PER_SECOND", 1), ("--max-per-minute", "TODO_MAX_PER_MINUTE", 1),
 ]  # fmt: skip
 
 
@@ -49,12 +50,15 @@ def test_a_wrong_number_ends_the_start_with_a_sentence(
         assert f"not {value!r}\n" in said
 
 
-@pytest.mark.parametrize("value", ["example.org", "https://a/b", "ftp://a"])
-def test_what_is_no_origin_ends_the_start_with_a_sentence(capsys, value: str) -> None:
-    for arguments, environment in ((["--origin", value], {}), ([], {"TODO_ORIGINS": value})):
+@pytest.mark.parametrize(("option", "variable"), [("--origin", "TODO_ORIGINS"), ("--frame", "TODO_FRAMES")])
+@pytest.mark.parametrize("value", ["example.org", "https://a/b", "ftp://a", "https://a:99999", "https://["])
+def test_what_is_no_origin_ends_the_start_with_a_sentence(
+    capsys, value: str, option: str, variable: str
+) -> None:
+    for arguments, environment in (([option, value], {}), ([], {variable: value})):
         with pytest.raises(SystemExit):
             parse_options(arguments, environment)
-        assert "argument --origin: it, or TODO_ORIGINS, must be like https://example.org" in (
+        assert f"argument {option}: it, or {variable}, must be like https://example.org" in (
             capsys.readouterr().err
         )
 
@@ -70,5 +74,7 @@ def test_a_space_knows_its_own_address_and_that_it_is_behind_a_proxy() -> None:
     space = {"SPACE_ID": "someone/page", "SPACE_HOST": "someone-page.hf.space"}
     options = parsed(**space)
     assert options.origins == ("https://someone-page.hf.space",)
+    assert options.frames == ("https://huggingface.co",)
+    assert parsed().frames == ()
     assert (options.host, options.proxies) == ("0.0.0.0", 1)
     assert parsed("--proxies", "2", **space).proxies == 2

@@ -20,6 +20,7 @@ from compare.events import Event, Finished, StepDone, Stopped, Waiting
 from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.models.load import LoadedPipeline
+from server.front_door.visits import Visit
 from server.limits import Limits
 from server.log import JsonLines
 from server.runs import CLOSING, DISK_FULL, STOPPED_BY_CLOSING, Job, Runs, Stop
@@ -27,11 +28,14 @@ from tests.helpers.traces import traces_of_a_patch
 from tests.helpers.visitors import SETTINGS, wait_until
 
 STEPS = 3
+SOMEBODY = Visit("somebody")
 SMALL = {**SETTINGS, "width": 64, "height": 64, "steps": STEPS, "methods": ["baseline", "tome", "todo"]}
 
 
 def runs_of(loaded: LoadedPipeline, log_prompts: bool = False, **limits: int) -> Runs:
-    return Runs(partial(run, loaded), Limits(**{"per_minute": 1000, **limits}), log_prompts)
+    return Runs(
+        partial(run, loaded), Limits(**{"per_minute": 1000, "per_visitor": 1000, **limits}), log_prompts
+    )
 
 
 def events_of_job(runs: Runs, job: Job) -> list[Event]:
@@ -40,7 +44,7 @@ def events_of_job(runs: Runs, job: Job) -> list[Event]:
 
 
 def events_of(runs: Runs, **changes: object) -> list[Event]:
-    return events_of_job(runs, runs.accept({**SMALL, **changes}, "somebody", "api"))
+    return events_of_job(runs, runs.accept({**SMALL, **changes}, SOMEBODY, "api"))
 
 
 def value(runs: Runs, name: str, **labels: str) -> float | None:
@@ -95,7 +99,7 @@ class TestAfterAFault:
 
     @pytest.mark.parametrize("at", range(1, 3 * STEPS + 1))
     def test_stop_at_every_step(self, runs, at: int) -> None:
-        job = runs.accept(SMALL, "somebody", "page")
+        job = runs.accept(SMALL, SOMEBODY, "page")
         steps = 0
         with runs.events(job) as events:
             for event in events:
@@ -105,14 +109,14 @@ class TestAfterAFault:
         assert isinstance(event, (Stopped, Finished))  # the worker may be some steps ahead of its reader
 
     def test_a_full_disk_is_said(self, runs) -> None:
-        job = runs.accept(SMALL, "somebody", "page")
+        job = runs.accept(SMALL, SOMEBODY, "page")
         with pytest.raises(RunFailed) as said, runs.events(job):
             raise OSError(28, "No space left on device", "/secret")
         assert str(said.value) == DISK_FULL
 
     def test_a_run_that_takes_too_long_is_stopped_and_keeps_what_is_done(self, loaded) -> None:
         runs = runs_of(loaded, seconds=1)
-        job = runs.accept(SMALL, "somebody", "page")
+        job = runs.accept(SMALL, SOMEBODY, "page")
 
         def hold_once_baseline_is_done(unet: torch.nn.Module, *_: object) -> None:
             if hasattr(unet, "_todo_patch"):
@@ -128,7 +132,7 @@ class TestAfterAFault:
 
     def test_a_full_queue_is_said_at_once(self, loaded) -> None:
         runs = runs_of(loaded, in_line=1)
-        first, second = (runs.accept({**SMALL, "steps": 100}, "somebody", "api") for _ in range(2))
+        first, second = (runs.accept({**SMALL, "steps": 100}, SOMEBODY, "api") for _ in range(2))
         full = "The queue is full: it holds 1 comparisons"
         with runs.events(first) as events:
             next(events)
@@ -164,7 +168,7 @@ def test_a_server_that_closes_lets_the_run_in_progress_finish_and_tells_all_othe
 ) -> None:
     runs = runs_of(loaded)
     go_on = threading.Event()
-    first, second, late = (runs.accept(SMALL, "somebody", "page") for _ in range(3))
+    first, second, late = (runs.accept(SMALL, SOMEBODY, "page") for _ in range(3))
 
     def hold(*_: object) -> None:
         assert go_on.wait(60)
@@ -178,7 +182,7 @@ def test_a_server_that_closes_lets_the_run_in_progress_finish_and_tells_all_othe
         assert isinstance(waiting.result()[-1], Stopped)
         assert isinstance(events_of_job(runs, late)[-1], Stopped)
         with pytest.raises(InvalidRequest, match=CLOSING):
-            runs.accept(SMALL, "somebody", "page")
+            runs.accept(SMALL, SOMEBODY, "page")
         go_on.set()
         assert isinstance(running.result()[-1], Finished)
         closing.result()

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compare.errors import InvalidRequest
+from server.front_door.visits import visitor_of
 from server.rate_limiter import REMEMBERED, RateLimiter
-from server.visitors import visitor_of
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ from server.visitors import visitor_of
         ("10.0.0.1", "6.6.6.6, 1.1.1.1", 1, "1.1.1.1"),
         ("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.0.0.2", 2, "1.1.1.1"),
         ("10.0.0.1", "", 1, "10.0.0.1"),
+        ("10.0.0.1", "1.1.1.1", 2, "10.0.0.1"),  # not by way of both proxies
+        ("10.0.0.1", "a line\nof a log", 1, "unknown"),
+        ("::ffff:10.0.0.1", "", 0, "10.0.0.1"),
+        ("fe80::1%eth0", "", 0, "fe80::/64"),
         ("2001:db8:1:2:3:4:5:6", "", 0, "2001:db8:1:2::/64"),
         ("2001:db8:1:2::", "", 0, "2001:db8:1:2::/64"),
         (None, "", 0, "unknown"),
@@ -27,14 +31,14 @@ from server.visitors import visitor_of
 def test_the_visitor_is_the_address_that_a_trusted_proxy_saw(
     host: str | None, forwarded: str, proxies: int, visitor: str
 ) -> None:
-    assert visitor_of(host, {"x-forwarded-for": forwarded} if forwarded else {}, proxies) == visitor
+    assert visitor_of(host, forwarded, proxies) == visitor
 
 
 @given(st.text(max_size=30), st.text(max_size=60), st.integers(0, 3))
 def test_every_request_has_a_visitor_whatever_its_headers_say(
     host: str, forwarded: str, proxies: int
 ) -> None:
-    assert visitor_of(host, {"x-forwarded-for": forwarded}, proxies)
+    assert visitor_of(host, forwarded, proxies)
 
 
 def test_a_visitor_who_asks_too_often_is_told_when_to_come_back() -> None:

@@ -12,7 +12,7 @@ import torch
 from compare.errors import InvalidRequest, OutOfMemory
 from compare.events import Finished, MethodDone, MethodStarted, Started, StepDone, Stopped, Tick, Waiting
 from compare.experiment.measure import prepare
-from compare.experiment.worker import MACHINE, run
+from compare.experiment.worker import MACHINE, READER, run
 from compare.models.load import Source, loaded_pipeline
 from tests.helpers.run import finished
 from tests.helpers.tiny_models import sd15_pipeline
@@ -212,6 +212,18 @@ def test_a_reader_that_is_forgotten_stops_the_run(loaded, request_for) -> None:
     gc.collect()
     wait_until_free()
     assert traces_of_a_patch(loaded.pipe) == []
+
+
+def test_nothing_is_computed_while_a_reader_is_busy_with_a_picture(loaded, request_for) -> None:
+    calls = Mock(return_value=None)
+    pictures = 0
+    with loaded.pipe.unet.register_forward_pre_hook(calls):
+        for event in run(loaded, request_for(methods=("baseline", "todo"), steps=4)):
+            if isinstance(event, MethodDone) or (isinstance(event, StepDone) and event.preview):
+                before, pictures = calls.call_count, pictures + 1
+                time.sleep(READER / 4)
+                assert calls.call_count == before
+    assert pictures == 8
 
 
 def test_nothing_happens_before_the_first_event_is_asked_for(loaded, request_for) -> None:

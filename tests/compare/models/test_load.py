@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from compare.errors import ModelNotLoaded
 from compare.models import source
@@ -83,11 +85,47 @@ def test_a_damaged_folder_gets_a_sentence(tiny_folder, tmp_path, files, says) ->
 
 
 @pytest.mark.parametrize(
+    ("part", "weights"),
+    [("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")],
+)
+def test_an_index_of_shards_cannot_name_another_format(tiny_folder, tmp_path, part, weights) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "sharded")
+    whole = folder / part / f"{weights}.safetensors"
+    tensors = load_file(whole)
+    whole.unlink()
+    torch.save(tensors, folder / part / "shard.bin")
+    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(tensors, "shard.bin")}
+    (folder / part / f"{weights}.safetensors.index.json").write_text(json.dumps(index))
+    assert "has weights in shard.bin: only .safetensors are read" in load_error(folder)
+    assert torch.load.__module__ == "torch.serialization"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attn_implementation": "kernels-community/flash-attn"},
+        {"_attn_implementation": "someone/kernel@main"},
+        {"text_config": {"_attn_implementation_internal": "flash_attention_2"}},
+        {"auto_map": {"AutoModel": "code.Model"}},
+        {"quantization_config": {"quant_method": "something"}},
+    ],
+    ids=str,
+)
+def test_the_configuration_of_a_text_encoder_cannot_name_code(tiny_folder, tmp_path, settings) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "configured")
+    file = folder / "text_encoder" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    assert "names code of its own in the configuration of its text_encoder" in load_error(folder)
+
+
+@pytest.mark.parametrize(
     ("model", "says"),
     [
         ("no/such/folder", "neither a folder"),
         ("no.safetensors", "There is no file"),
         ("old.ckpt", "only .safetensors"),
+        ("a" * 300, "There is no model 'aaa"),
+        ("a/" + "a" * 300, "There is no model 'a/aaa"),
     ],
 )
 def test_a_model_that_does_not_exist_gets_a_sentence(model, says) -> None:
