@@ -45,7 +45,7 @@ def run(version: Version) -> str:
         subprocess.run([*pip, f"diffusers=={version}", "transformers"], check=True)
         (transformers,) = [found.version for found in distributions(name="transformers", path=[folder])]
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/todo_patch"],
+            [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/todo_patch"],
             cwd=PROJECT,
             env=os.environ | {"PYTHONPATH": folder},
             stdout=subprocess.PIPE,
