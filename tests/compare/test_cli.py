@@ -58,7 +58,7 @@ def test_sizes_may_have_two_sides_and_factors_two_levels(tiny_folder, tmp_path) 
         ("run fox --factor 2 2 2", "level"),
         ("run fox --seed -1", "Seed must be"),
         ("run fox --methods magic", "'magic' is not one of them"),
-        ("run fox --model no/such/folder", "There is no model no/such/folder"),
+        ("run fox --model no/such/folder", "There is no model 'no/such/folder'"),
         ("bench --sizes big", "not 'big'"),
         ("bench --factors 1", "from 2 to 8"),
         ("bench --methods magic", "'magic' is not one of them"),

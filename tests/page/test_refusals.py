@@ -8,7 +8,7 @@ from html import unescape
 
 import gradio as gr
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app import Page, Session
@@ -50,6 +50,7 @@ def said_by_api(page: Page, *settings: object) -> str:
     return refused.value.message
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(st.dictionaries(st.sampled_from(list(SETTINGS)), ANY_JSON))
 @example({})
 def test_any_json_is_taken_as_it_is_or_refused_and_page_and_api_say_the_same(
