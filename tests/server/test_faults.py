@@ -61,7 +61,7 @@ def test_out_of_memory_names_a_smaller_size(server: Server, client: Client) -> N
         pytest.raises(AppError, match=r"1024×1024 does not fit into the memory.*: try 680×680"),
     ):
         predict(client, width=1024, height=1024, steps=1)
-    assert metric(server, 'todo_failures_total{kind="out_of_memory"}') == before + 1
+    wait_until(lambda: metric(server, 'todo_failures_total{kind="out_of_memory"}') == before + 1)
 
 
 @pytest.mark.usefixtures("as_before")
