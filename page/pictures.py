@@ -18,7 +18,8 @@ from pathlib import Path
 from gradio.processing_utils import encode_pil_to_bytes
 from PIL import Image
 
-from compare.report import Comparison
+from compare.experiment.flip import NoFlip, flip_map
+from compare.report import Comparison, Result
 
 SWEEP_EVERY = 600.0  # seconds between two looks for old files, as long as new ones come
 KEPT = 3600.0  # seconds for which a file is kept after its last use
@@ -88,11 +89,37 @@ class Album:
         Raises:
             OSError: it cannot be written.
         """
+        if (known := self._known(name)) is not None:
+            return known
+        self._files[name] = self.pictures.save(image, name)
+        return self._files[name]
+
+    def flip_file(self, result: Result, baseline: Result | None) -> str | None:
+        """The path of the map of what the eye sees of a picture's difference to Baseline's (FLIP); None for
+        Baseline itself, without Baseline, and without the optional package.
+
+        The first time it takes a third of a second for 512×512 pixels: ask when no clock runs, which is while
+        `MethodDone` is handled.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if baseline is None or result.is_baseline:
+            return None
+        name = f"{result.method}-flip"
+        if (known := self._known(name)) is not None:
+            return known
+        try:
+            difference = flip_map(result.image, baseline.image)
+        except NoFlip:
+            return None
+        return self.file(name, difference.picture)
+
+    def _known(self, name: str) -> str | None:
         with suppress(KeyError, FileNotFoundError):
             os.utime(self._files[name])  # as good as new: what is old is deleted
             return self._files[name]
-        self._files[name] = self.pictures.save(image, name)
-        return self._files[name]
+        return None
 
     def encoded(self, comparison: Comparison) -> Comparison:
         """The comparison with its pictures as their files have them: a fraction of the memory, until somebody

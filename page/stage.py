@@ -1,6 +1,6 @@
 """The stage: the pictures of a comparison in one viewer.
 
-The browser gets `templates/stage.html`, `stage.css` and `stage.js` once. The value of the component is data alone
+The browser gets `templates/stage.html`, `stage.css` and `stage.js` once. The value of the component is only data
 and the script draws it, so zoom, mode and choice stay when a preview becomes a picture.
 """
 
@@ -31,7 +31,7 @@ class Picture:
         alt: what the picture shows, for those who cannot see it.
         name: of the file that a download gets, with its ending.
         width, height: pixels. They reserve the picture's place.
-        flip: the file of the perceptual difference to Baseline (`page.pictures.flip_file`), if there is one.
+        flip: the file of the perceptual difference to Baseline (`Album.flip_file`), if there is one.
         preview: of a run that is still on.
     """
 

@@ -26,6 +26,14 @@ class FlipMap:
     errors: np.ndarray
     """float32 [height, width], 0 to 1: how much each pixel differs."""
 
+    @property
+    def picture(self) -> Image.Image:
+        """The map in its authors' colours (magma): black where nothing differs, pale yellow where all does."""
+        from matplotlib import colormaps  # takes a moment, and sweeps want the value alone
+
+        levels = np.rint(self.errors.clip(0, 1) * 255).astype(np.uint8)
+        return Image.fromarray(colormaps["magma"](levels, bytes=True)[..., :3])
+
 
 def require_flip() -> None:
     """Raises `NoFlip` if the package is not installed."""

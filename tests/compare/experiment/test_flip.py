@@ -34,3 +34,12 @@ def test_it_is_the_number_of_the_package_as_it_ships(noise) -> None:
     _, mean, parameters = package.evaluate(*pixels, "LDR")
     assert parameters["ppd"] == pytest.approx(PIXELS_PER_DEGREE, abs=1e-4)
     assert flip_map(brighter, noise).value == pytest.approx(mean, abs=1e-4)
+
+
+def test_the_map_is_black_where_nothing_differs_and_bright_where_much_does() -> None:
+    black, half = Image.new("RGB", (64, 64)), Image.new("RGB", (64, 64))
+    half.paste("white", (32, 0, 64, 64))
+    picture = flip_map(half, black).picture
+    assert picture.size == (64, 64)
+    assert sum(picture.getpixel((2, 32))) < 30
+    assert sum(picture.getpixel((60, 32))) > 300
