@@ -15,6 +15,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +27,25 @@ from compare import (
     Comparison,
     InvalidRequest,
     LoadedPipeline,
-    Method,
     ModelNotLoaded,
+    Request,
     RunFailed,
     load_comparison,
     load_pipeline,
 )
 from compare.experiment.device import environment
+from compare.experiment.flops import plans_of
 from compare.methods import known_methods, missing_methods
 from compare.request import SEEDS, SIZE_MULTIPLE, SIZES
 from page.api import SETTINGS, endpoint, named
+from page.expectation import expect, sentence
 from page.html import message, render
 from page.pictures import Album, Pictures
+from page.presets import FACTOR_OF, FACTORS, SAME, presets_of, set_size, size_of
+from page.shown import Shown
+from page.stage import stage
 from page.theme import STYLE_SHEET, THEME
-from page.updates import Pane, RunUpdates, Script, Session, Shown, Updates, View, Wipe
+from page.updates import Details, RunUpdates, Session, Updates, View
 from server.front_door.door import FrontDoor
 from server.front_door.visits import Visit, visit_of
 from server.health import Health
@@ -64,9 +71,10 @@ GONE = f"This result is gone: the server keeps those of its last {SESSIONS} visi
 ANOTHER = "Stopped: this window asked for another comparison."
 LOG = logging.getLogger("app")
 
-# As PNG: webp, the default, loses pixels and the settings that are written into the file.
-PICTURE = {"format": "png", "interactive": False, "show_label": False, "container": False}
 OF_THE_PAGE = {"api_visibility": "private", "show_progress": "hidden"}
+EXAMPLES = 6  # prompts that are a click away
+CHIPS = 5  # methods that are shown at once
+REPEATS = 3  # of times that could not be trusted
 ANNOUNCE = "element.setAttribute('aria-live', 'polite')"  # screen readers read out what changes
 
 
@@ -81,7 +89,7 @@ class Page:
         log_prompts: bool = False,
     ) -> None:
         self.loaded = loaded
-        self.runs = Runs(runner(loaded), limits or Limits(), log_prompts)
+        self.runs = Runs(runner(loaded), limits or Limits(), log_prompts, plan=partial(plans_of, loaded.pipe))
         self.files = Pictures(get_upload_folder())
         self.compare = endpoint(self.runs, self.files, _visit)
         self.first_view = Shown(
@@ -89,10 +97,12 @@ class Page:
             request=example.request if example else None,
             comparison=example,
             whose="An example, made earlier by this code",
-            unfinished="Nothing here yet.",
         )
+        self.first_settings = first_settings(loaded, example)
         with gr.Blocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
-            self._lay_out()
+            gr.HTML(render("heading", loaded=loaded, environment=environment(loaded.device)))
+            with gr.Tabs(elem_id="tabs"), gr.Tab("Compare", elem_id="compare-tab"):
+                self._lay_out()
             self._connect()
             self._add_endpoint()
         # Gradio's queue lets them all start: runs wait in the queue of `server.runs`, and the page says so.
@@ -106,105 +116,132 @@ class Page:
     # Layout
 
     def _lay_out(self) -> None:
-        session = gr.State(Session())
-        gr.HTML(render("heading", loaded=self.loaded, environment=environment(self.loaded.device)))
+        first, session = self.first_settings, gr.State(Session())
         with gr.Column(elem_classes="controls"):
-            prompts = self._add_prompts()
-            numbers = self._add_numbers()
-            gr.HTML(render("settings_help", sizes=SIZES, multiple=SIZE_MULTIPLE, limits=self.runs.limits))
             with gr.Row(elem_classes="go"):
-                methods = gr.CheckboxGroup(
-                    [(method.label, method.id) for method in known_methods()],
-                    value=[method.id for method in known_methods() if method.preselected],
-                    label="Methods",
-                    elem_id="methods",
-                    scale=4,
-                    min_width=280,
-                )
+                prompt = gr.Textbox(
+                    first["prompt"], label="Prompt", placeholder="What to draw", max_lines=4, scale=6,
+                    show_label=False, container=False, elem_id="prompt", min_width=280,
+                )  # fmt: skip
                 compare = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
-                stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=120)
-            said = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
-        self.settings: dict[str, gr.components.Component] = {**prompts, **numbers, "methods": methods}
+                stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90)
+            self._add_examples()
+            self._add_choices()
+            with gr.Accordion("More settings", open=False, elem_id="more-settings"):
+                more = self._add_more_settings()
+        self.settings: dict[str, gr.components.Component] = {
+            "prompt": prompt,
+            "methods": self.methods,
+            **more,
+        }
         """By the field of a `Request`."""
+        self.expectation = gr.HTML(self.expect(*first.values()), elem_id="expectation")
+        said = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
         about = gr.HTML(self.first_view.about, elem_id="about")
-        with gr.Row(elem_classes="panes"):
-            panes = {method.id: _pane(method, self.first_view) for method in known_methods()}
+        bars = gr.HTML(self.first_view.bars.html(), elem_id="bars")
+        pictures = stage(self.first_view.pictures, introduce=True)
+        self.view = View(session, compare, stop, said, about, bars, pictures, _details(self.first_view))
         gr.HTML(render("reading_help"))
-        with gr.Row(elem_classes="more"):
-            wipe, script = _wipe(self.first_view), _script(self.first_view)
-        self.view = View(session, compare, stop, said, about, panes, wipe, script)
 
-    def _add_prompts(self) -> dict[str, gr.Textbox]:
-        examples = self.loaded.examples
-        with gr.Row():
-            prompt = gr.Textbox(
-                examples[0], label="Prompt", max_lines=4, scale=3, elem_id="prompt", min_width=280
-            )
-            negative_prompt = gr.Textbox(
-                "", label="Negative prompt", max_lines=4, scale=2, elem_id="negative-prompt", min_width=200
-            )
+    def _add_examples(self) -> None:
         with gr.Row(elem_classes="examples"):
             self.examples = [
-                gr.Button(example, size="sm", min_width=0, elem_classes="example") for example in examples
+                gr.Button(example, size="sm", min_width=0, elem_classes="example")
+                for example in self.loaded.examples[:EXAMPLES]
             ]
-        if self.loaded.vocabulary:
-            gr.HTML(render("vocabulary", seen=self.loaded.vocabulary))
-        return {"prompt": prompt, "negative_prompt": negative_prompt}
 
-    def _add_numbers(self) -> dict[str, gr.Number]:
-        defaults = self.loaded.defaults
+    def _add_choices(self) -> None:
+        """What most visitors change."""
+        first, self.presets = self.first_settings, presets_of(self.loaded.defaults)
+        sides = [preset.side for preset in self.presets]
+        is_preset = first["width"] == first["height"] and first["width"] in sides
+        with gr.Row(elem_classes="choices"):
+            self.size = gr.Radio(
+                sides, value=first["width"] if is_preset else None, label="Size", elem_id="size", min_width=0
+            )
+            self.factor = gr.Radio(
+                FACTORS, value=first["factor"] if first["factor"] in FACTORS else None, label="Factor",
+                elem_id="factors", min_width=0,
+            )  # fmt: skip
+            self.methods = _methods(first["methods"])
+            if (others := len(known_methods()) - CHIPS) > 0:
+                gr.HTML(render("more_methods", count=others), elem_classes="others")
+
+    def _add_more_settings(self) -> dict[str, gr.components.Component]:
+        first = self.first_settings
+        negative_prompt = gr.Textbox(
+            first["negative_prompt"], label="Negative prompt", max_lines=4, elem_id="negative-prompt"
+        )
         # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
         with gr.Row(elem_classes="numbers"):
             numbers = {
-                "width": gr.Number(defaults.width, label="Width", step=64, elem_id="width", min_width=80),
-                "height": gr.Number(defaults.height, label="Height", step=64, elem_id="height", min_width=80),
-                "factor": gr.Number(2, label="Factor", elem_id="factor", min_width=80),
-                "steps": gr.Number(defaults.steps, label="Steps", elem_id="steps", min_width=80),
-                "guidance_scale": gr.Number(
-                    defaults.guidance_scale, label="Guidance", step=0.5, elem_id="guidance", min_width=80
-                ),
-                "repeats": gr.Number(1, label="Repeats", elem_id="repeats", min_width=80),
-                "seed": gr.Number(0, label="Seed", elem_id="seed", min_width=120),
+                name: gr.Number(first[name], label=label, step=step, elem_id=id, min_width=80)
+                for name, label, id, step in (
+                    ("width", "Width", "width", 64),
+                    ("height", "Height", "height", 64),
+                    ("factor", "Factor", "factor", 1),
+                    ("steps", "Steps", "steps", 1),
+                    ("guidance_scale", "Guidance", "guidance", 0.5),
+                    ("repeats", "Repeats", "repeats", 1),
+                    ("seed", "Seed", "seed", 1),
+                )
             }
             self.new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
-        return numbers
+        if self.loaded.vocabulary:
+            gr.HTML(render("vocabulary", seen=self.loaded.vocabulary))
+        gr.HTML(render("settings_help", sizes=SIZES, multiple=SIZE_MULTIPLE, limits=self.runs.limits))
+        return {"negative_prompt": negative_prompt, **numbers}
 
     # Events
 
     def _connect(self) -> None:
         settings, view = self.settings, self.view
+        of_all = [settings[name] for name in SETTINGS]
+        in_browser = {"queue": False, **OF_THE_PAGE}
         for button in self.examples:
-            button.click(
-                lambda prompt=button.value: prompt, None, settings["prompt"], queue=False, **OF_THE_PAGE
-            )
-        self.new_seed.click(
-            lambda: random.randint(*SEEDS), None, settings["seed"], queue=False, **OF_THE_PAGE
+            button.click(lambda prompt=button.value: prompt, None, settings["prompt"], **in_browser)
+        self.new_seed.click(lambda: random.randint(*SEEDS), None, settings["seed"], **in_browser)
+        side, factor = (settings["width"], settings["height"]), settings["factor"]
+        chosen = (
+            self.size.input(
+                None,
+                [self.size, factor],
+                [*side, factor, self.factor],
+                js=set_size(self.presets),
+                **in_browser,
+            ),
+            self.factor.input(None, self.factor, factor, js=SAME, **in_browser),
         )
+        gr.on([each.change for each in side], None, side, self.size, js=size_of(self.presets), **in_browser)
+        factor.change(None, factor, self.factor, js=FACTOR_OF, **in_browser)
+        typed = [each.blur for name, each in settings.items() if isinstance(each, gr.Number)]
         gr.on(
-            [view.compare_button.click, settings["prompt"].submit, settings["negative_prompt"].submit],
-            self.compare_on_page,
-            inputs=[view.session, *(settings[name] for name in SETTINGS)],
-            outputs=view.components,
-            concurrency_limit=None,  # a run that finds the queue full is refused at once
-            **OF_THE_PAGE,
-        )
+            [self.blocks.load, settings["methods"].input, *typed, *(each.then for each in chosen)],
+            self.expect, of_all, self.expectation, trigger_mode="always_last", **in_browser,
+        )  # fmt: skip
+        started = [view.compare_button.click, settings["prompt"].submit, settings["negative_prompt"].submit]
+        of_a_run = {"outputs": view.components, "concurrency_limit": None, **OF_THE_PAGE}  # refused at once
+        gr.on(started, self.compare_on_page, [view.session, *of_all], **of_a_run)
+        view.details.repeat.click(self.repeat_on_page, view.session, **of_a_run)
         # A plain handler outside of gradio's queue: after `cancels=` the run would keep computing.
-        view.stop_button.click(self.stop, view.session, view.stop_button, queue=False, **OF_THE_PAGE)
-        gr.on(
-            [view.wipe.left.input, view.wipe.right.input],
-            self.show_wipe,
-            inputs=[view.session, view.wipe.left, view.wipe.right, view.about],
-            outputs=[view.wipe.left_picture, view.wipe.right_picture, view.message],
-            trigger_mode="always_last",
-            **OF_THE_PAGE,
-        )
-        view.script.method.input(
+        view.stop_button.click(self.stop, view.session, view.stop_button, **in_browser)
+        view.details.method.input(
             self.show_script,
-            inputs=[view.session, view.script.method, view.about],
-            outputs=[view.script.code, view.message],
+            inputs=[view.session, view.details.method, view.about],
+            outputs=[view.details.code, view.message],
             trigger_mode="always_last",
             **OF_THE_PAGE,
         )
+
+    def expect(self, *settings: object) -> str:
+        """What to expect of a comparison with these settings, or why there can be none, as HTML."""
+        try:
+            request = Request(**named(settings))
+            plans = self.runs.plan(request)
+        except InvalidRequest as error:
+            return message("expectation", str(error))
+        estimate = self.runs.pace.estimate(request, plans)
+        return sentence(expect(request, plans, estimate, self.runs.limits.seconds))
 
     def compare_on_page(self, session: Session, http: gr.Request, *settings: object) -> Iterator[Updates]:
         """Compare. Gradio may never resume it after a `yield`: it holds nothing that others need."""
@@ -217,7 +254,7 @@ class Page:
         if session.stop is not None:
             session.stop.ask(ANOTHER)
         session.stop = job.stop
-        run = RunUpdates(view, session, job, Album(self.files))
+        run = RunUpdates(view, session, job, Album(self.files), lambda: self.runs.estimate(job.request))
         try:
             with self.runs.events(job) as events:
                 yield run.begin()
@@ -235,21 +272,21 @@ class Page:
             if session.stop is job.stop:
                 session.stop = None
 
+    def repeat_on_page(self, session: Session, http: gr.Request) -> Iterator[Updates]:
+        """Compare again what is shown, more often."""
+        if (request := (session.shown or self.first_view).request) is None:
+            yield {self.view.message: message("error", GONE)}
+            return
+        again = replace(request, repeats=min(REPEATS, self.runs.limits.repeats))
+        settings = (getattr(again, name) for name in SETTINGS)
+        yield from self.compare_on_page(session, http, *settings)
+
     def stop(self, session: Session) -> Updates:
         """End the run of this window. The run itself says when it has ended."""
-        if session.stop is not None:
-            session.stop.ask()
-        return gr.update(interactive=False)
-
-    def show_wipe(
-        self, session: Session, left: str, right: str, about: str | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any], Any]:
-        """The two pictures, and a message if they are gone."""
-        if self._is_gone(session, about):
-            nothing = gr.update(value=None, alt_text=None)
-            return nothing, nothing, message("error", GONE)
-        shown = session.shown or self.first_view
-        return gr.update(**shown.picture(left)), gr.update(**shown.picture(right)), gr.skip()
+        if session.stop is None:
+            return gr.update(interactive=False)
+        session.stop.ask()
+        return gr.update(interactive=False, value="Stopping")
 
     def show_script(self, session: Session, method: str, about: str | None = None) -> tuple[str, Any]:
         """The script, and a message if it is gone."""
@@ -265,10 +302,15 @@ class Page:
 
     def _add_endpoint(self) -> None:
         with gr.Row(visible=False):
-            prompt = gr.Textbox(label="Prompt")  # the page's own has a default, and here it is required
+            # The page's own have the example's values. The prompt is required here, so it has none.
+            own = {
+                "prompt": gr.Textbox(label="Prompt"),
+                "seed": gr.Number(0, label="Seed"),
+                "methods": _methods([method.id for method in known_methods() if method.preselected]),
+            }
             gallery = gr.Gallery(label="Pictures", format="png")
             report = gr.JSON(label="Report")
-            inputs = {**self.settings, "prompt": prompt}
+            inputs = {**self.settings, **own}
             gr.Button().click(
                 self.compare,
                 inputs=[inputs[name] for name in SETTINGS],
@@ -283,54 +325,47 @@ def _visit(http: gr.Request) -> Visit:
     return visit_of(http.request.scope)
 
 
-def _pane(method: Method, shown: Shown) -> Pane:
-    with gr.Column(
-        visible=shown.has_pane(method), elem_classes="pane", elem_id=f"pane-{method.id}", min_width=0
-    ) as column:
-        gr.HTML(render("method", method=method))
-        picture = gr.Image(
-            **shown.picture(method.id), **PICTURE, buttons=["download", "fullscreen"], elem_classes="picture"
+def _methods(chosen: Sequence[str]) -> gr.CheckboxGroup:
+    choices = [(method.label, method.id) for method in known_methods()]
+    return gr.CheckboxGroup(
+        choices, value=list(chosen), label="Methods", elem_id="methods", scale=4, min_width=280
+    )
+
+
+def _details(shown: Shown) -> Details:
+    method = shown.first_choice
+    with gr.Column(visible=bool(shown.results), elem_classes="details") as column:
+        numbers = gr.HTML(shown.numbers, elem_id="numbers")
+        repeat = gr.Button(
+            f"Repeat {REPEATS} times", visible=shown.is_in_doubt, size="sm", elem_id="repeat", min_width=0
         )
-        card = gr.HTML(shown.card(method.id))
-    return Pane(column, picture, card)
-
-
-def _wipe(shown: Shown) -> Wipe:
-    left, right = shown.pair
-    with gr.Column(visible=len(shown.results) > 1, min_width=320, elem_id="wipe-column") as column:
-        gr.HTML("<h2>Wipe between two</h2>")
-        with gr.Row():
-            choices = [
-                gr.Dropdown(shown.choices, value=value, label=label, elem_id=label.lower(), min_width=120)
-                for value, label in ((left, "Left"), (right, "Right"))
-            ]
-        with gr.Row(elem_id="wipe"):
-            # gr.ImageSlider has no keyboard and no alt text, and zooms where the page should scroll.
-            pictures = [
-                gr.Image(**shown.picture(method), **PICTURE, buttons=[], elem_classes=side)
-                for method, side in ((left, "left-side"), (right, "right-side"))
-            ]
-            gr.HTML(render("wipe"))
-    return Wipe(column, *choices, *pictures)
-
-
-def _script(shown: Shown) -> Script:
-    _, method = shown.pair
-    with gr.Column(visible=bool(shown.results), min_width=320, elem_id="script-column") as column:
-        gr.HTML("<h2>The same from your own script</h2>")
-        choice = gr.Dropdown(
-            shown.choices, value=method, label="Method", elem_id="script-method", min_width=120
-        )
-        code = gr.Code(
-            shown.script(method),
-            language="python",
-            interactive=False,
-            show_label=False,
-            show_line_numbers=False,
-            elem_id="script",
-        )
+        with gr.Accordion("The same from your own script", open=False, elem_id="script-column"):
+            choice = gr.Dropdown(
+                shown.choices, value=method, label="Method", elem_id="script-method", min_width=120
+            )
+            code = gr.Code(
+                shown.script(method),
+                language="python",
+                interactive=False,
+                show_label=False,
+                show_line_numbers=False,
+                elem_id="script",
+            )
         report = gr.HTML(shown.report, elem_id="report")
-    return Script(column, choice, code, report)
+    return Details(column, numbers, repeat, choice, code, report)
+
+
+def first_settings(loaded: LoadedPipeline, example: Comparison | None) -> dict[str, object]:
+    """What the form says at first, in the order of `SETTINGS`: the example's settings if the model made it, or
+    else those that suit the model."""
+    first = loaded.request(loaded.examples[0])
+    if example is not None:
+        first = replace(first, methods=example.request.methods)
+        if example.model.source == loaded.info.source:
+            first = example.request
+    settings = {name: getattr(first, name) for name in SETTINGS}
+    known = [method.id for method in known_methods()]
+    return {**settings, "methods": [id for id in first.methods if id in known]}
 
 
 def example_comparison() -> Comparison | None:

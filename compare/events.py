@@ -18,6 +18,8 @@ class Waiting:
     """Another comparison is running and this one is in the queue. Comes about once a second."""
 
     seconds: float
+    ahead: int = 1
+    """Comparisons before it, the one in progress included."""
 
 
 @dataclass(frozen=True)

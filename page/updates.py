@@ -2,108 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from compare.events import Event, Finished, MethodDone, MethodStarted, Started, StepDone, Stopped, Waiting
-from compare.methods import Method, method_of
-from compare.report import Comparison, Result
-from compare.request import SIZE_MULTIPLE, Request
-from compare.script import script_for
-from page.html import message, render
+from compare.experiment.pace import Estimate
+from compare.methods import method_of
+from compare.report import Comparison
+from page.bars import Bars
+from page.html import message
 from page.pictures import Album
+from page.shown import Shown, picture, place
+from page.stage import Picture, stage_value
 from server.runs import Job, Stop
 
 Updates = dict[gr.blocks.Block, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What the page shows of a comparison.
-
-    Args:
-        album: the files of its pictures.
-        request: what was asked for; None: nothing.
-        comparison: what was measured; None: nothing yet.
-        whose: the visitor's own, or the example.
-        state: how it stands, as long as there is no comparison.
-        unfinished: what is said of a method without a result.
-        notes: what a reader of the numbers should know, as long as there is no comparison.
-    """
-
-    album: Album
-    request: Request | None = None
-    comparison: Comparison | None = None
-    whose: str = "Your comparison"
-    state: str = "running"
-    unfinished: str = "Waiting to start."
-    notes: tuple[str, ...] = ()
-
-    @property
-    def about(self) -> str:
-        return render("about", shown=self)
-
-    @property
-    def results(self) -> tuple[Result, ...]:
-        return self.comparison.results if self.comparison else ()
-
-    @property
-    def choices(self) -> list[tuple[str, str]]:
-        """Label and id of the methods that have a result."""
-        return [(result.label, result.method) for result in self.results]
-
-    @property
-    def pair(self) -> tuple[str | None, str | None]:
-        """The two methods that are shown side by side at first."""
-        if not self.results:
-            return None, None
-        first, *others = (result.method for result in self.results)
-        preselected = [id for id in others if method_of(id).preselected]
-        return first, (preselected or others or [first])[-1]
-
-    def has_pane(self, method: Method) -> bool:
-        return method.id in self.request.methods if self.request else method.preselected
-
-    def result(self, id: str | None) -> Result | None:
-        return self.comparison.result(id) if self.comparison else None
-
-    def picture(self, id: str | None) -> dict[str, Any]:
-        """What a `gr.Image` shows of a method."""
-        if result := self.result(id):
-            return picture(result, self.request, self.album)
-        if self.request is None or id not in self.request.methods:
-            return {"value": None, "alt_text": None}
-        # It holds the place of a picture, of the same shape, so that the page does not jump.
-        shape = (self.request.width // SIZE_MULTIPLE, self.request.height // SIZE_MULTIPLE)
-        return {"value": self.album.file("nothing", Image.new("RGBA", shape)), "alt_text": ""}
-
-    def card(self, id: str) -> str:
-        """What stands under a method's picture."""
-        result = self.result(id)
-        return render("result", result=result) if result else message("quiet", self.unfinished)
-
-    def script(self, id: str | None) -> str:
-        """Lines of Python that make the picture of a method."""
-        result = self.result(id)
-        return script_for(self.request, id, self.comparison.model, steps=result.steps) if result else ""
-
-    @property
-    def report(self) -> str:
-        if self.comparison is None:
-            return ""
-        return render("report", report=self.comparison.model_dump_json(indent=2) + "\n")
-
-
-def picture(result: Result, request: Request, album: Album) -> dict[str, Any]:
-    """What a `gr.Image` shows of a result."""
-    return {
-        "value": album.file(result.method, result.image),
-        "alt_text": f"{result.label}: {request.prompt}",
-    }
 
 
 @dataclass(eq=False)
@@ -117,48 +33,22 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Pane:
-    """The column of one method."""
+class Details:
+    """Below the stage: the table of numbers, the user's own script, the report."""
 
     column: gr.Column
-    picture: gr.Image
-    card: gr.HTML
-
-
-@dataclass(frozen=True)
-class Wipe:
-    """Two pictures on one place."""
-
-    column: gr.Column
-    left: gr.Dropdown
-    right: gr.Dropdown
-    left_picture: gr.Image
-    right_picture: gr.Image
-
-    def show(self, shown: Shown) -> Updates:
-        left, right = shown.pair
-        return {
-            self.column: gr.update(visible=len(shown.results) > 1),
-            self.left: gr.update(choices=shown.choices, value=left),
-            self.right: gr.update(choices=shown.choices, value=right),
-            self.left_picture: gr.update(**shown.picture(left)),
-            self.right_picture: gr.update(**shown.picture(right)),
-        }
-
-
-@dataclass(frozen=True)
-class Script:
-    """The user's own script, and the report."""
-
-    column: gr.Column
+    numbers: gr.HTML
+    repeat: gr.Button
     method: gr.Dropdown
     code: gr.Code
     report: gr.HTML
 
     def show(self, shown: Shown) -> Updates:
-        _, method = shown.pair
+        method = shown.first_choice
         return {
             self.column: gr.update(visible=bool(shown.results)),
+            self.numbers: shown.numbers,
+            self.repeat: gr.update(visible=shown.is_in_doubt),
             self.method: gr.update(choices=shown.choices, value=method),
             self.code: shown.script(method),
             self.report: shown.report,
@@ -174,54 +64,63 @@ class View:
     stop_button: gr.Button
     message: gr.HTML
     about: gr.HTML
-    panes: Mapping[str, Pane]
-    """By the id of the method."""
-    wipe: Wipe
-    script: Script
+    bars: gr.HTML
+    stage: gr.HTML
+    details: Details
 
     @property
     def components(self) -> list[gr.blocks.Block]:
-        regions = (*self.panes.values(), self.wipe, self.script)
         return [
-            self.session, self.compare_button, self.stop_button, self.message, self.about,
-            *(component for region in regions for component in vars(region).values()),
+            self.session, self.compare_button, self.stop_button, self.message, self.about, self.bars,
+            self.stage, *vars(self.details).values(),
         ]  # fmt: skip
 
     def show(self, shown: Shown) -> Updates:
         """All that there is to see of a comparison."""
-        updates = {self.about: shown.about, **self.wipe.show(shown), **self.script.show(shown)}
-        for id, pane in self.panes.items():
-            updates[pane.column] = gr.update(visible=shown.has_pane(method_of(id)))
-            updates[pane.picture] = gr.update(**shown.picture(id))
-            updates[pane.card] = shown.card(id)
-        return updates
+        return {
+            self.about: shown.about,
+            self.bars: shown.bars.html(),
+            self.stage: stage_value(shown.pictures),
+            **self.details.show(shown),
+        }
 
     def end(self, said: str) -> Updates:
         """A message, as HTML, after which Compare can be pressed again."""
         return {
             self.compare_button: gr.update(interactive=True),
-            self.stop_button: gr.update(interactive=False),
+            self.stop_button: gr.update(interactive=False, value="Stop"),
             self.message: said,
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunUpdates:
     """What one run changes, in the session and on the page.
 
     Args:
         album: new, for the pictures of this run.
+        estimate: how long the run takes, judged by all that was timed until now.
     """
 
     view: View
     session: Session
     job: Job
     album: Album
+    estimate: Callable[[], Estimate | None]
+    bars: Bars = field(init=False)
+    pictures: dict[str, Picture] = field(init=False)
+    """By the id of the method: what is on the stage."""
+
+    def __post_init__(self) -> None:
+        request = self.job.request
+        self.bars = Bars.waiting(request).expecting(self.estimate())
+        self.pictures = {method.id: place(method.id, request) for method in request.chosen}
 
     def begin(self) -> Updates:
         view = self.view
         return {
             **view.show(self._shown()),
+            **self._going_on(),
             # Gradio deletes the session of a closed window only if a handler has returned it.
             view.session: self.session,
             view.compare_button: gr.update(interactive=False),
@@ -231,46 +130,53 @@ class RunUpdates:
 
     def on(self, event: Event) -> Updates:
         view = self.view
+        self.bars = self.bars.after(event)
         match event:
-            case Waiting(seconds=seconds):
+            case Waiting(seconds=seconds, ahead=ahead):
+                self.bars = replace(self.bars, ahead=ahead)
                 said = f"Another comparison is running; this one is in the queue ({seconds:.0f} s)."
-                return {view.message: message("progress", said)}
+                return {view.message: message("progress", said), view.bars: self.bars.html()}
             case Started(notes=notes):
+                self.bars = replace(self.bars, ahead=None)
                 said = "Warming up: one step and one decoding, not timed."
-                return {view.message: message("progress", said), view.about: self._shown(notes=notes).about}
-            case MethodStarted(method=id, steps=steps):
-                said = f"{method_of(id).label} is running."
-                return {view.message: message("progress", said), **self._progress(id, 0, steps, 0)}
-            case StepDone(method=id, step=step, steps=steps, seconds=seconds, preview=preview):
-                updates = self._progress(id, step, steps, seconds)
+                return {
+                    view.message: message("progress", said),
+                    view.about: self._shown(notes=notes).about,
+                    view.bars: self.bars.html(),
+                }
+            case MethodStarted(method=id):
+                said = f"{method_of(id).label} is warming up: one step, not timed."
+                return {view.message: message("progress", said), view.bars: self.bars.html()}
+            case StepDone(method=id, step=step, preview=preview):
+                updates = {view.bars: self.bars.html()}
+                if step == 1:
+                    updates[view.message] = message("progress", f"{method_of(id).label} is running.")
                 if preview is not None:
-                    updates[view.panes[id].picture] = gr.update(
-                        value=self.album.pictures.save(preview, id),
-                        alt_text=f"Preview of {method_of(id).label} after step {step}",
-                    )
+                    file = self.album.pictures.save(preview, id)
+                    alt = f"Preview of {method_of(id).label} after step {step}"
+                    self.pictures[id] = place(id, self.job.request, file, alt)
+                    updates |= self._on_stage()
                 return updates
             case MethodDone(result=result):
-                pane = view.panes[result.method]
-                return {
-                    pane.picture: gr.update(**picture(result, self.job.request, self.album)),
-                    pane.card: render("result", result=result),
-                }
+                self.bars = self.bars.expecting(self.estimate())
+                column = next(bar.column for bar in self.bars.bars if bar.method.id == result.method)
+                self.pictures[result.method] = picture(column, self.job.request, self.album)
+                return self._going_on()
             case Finished(comparison=comparison):
                 return self._end(comparison, "Done.")
             case Stopped(comparison=comparison):
                 return self._end(comparison, self.job.stop.because or "Stopped.")
         return {view.session: self.session}  # gradio takes an empty dict for a value
 
-    def _progress(self, id: str, step: int, steps: int, seconds: float) -> Updates:
-        card = render("progress", method=method_of(id), step=step, steps=steps, seconds=seconds)
-        return {self.view.panes[id].card: card}
+    def _going_on(self) -> Updates:
+        return {self.view.bars: self.bars.html(), **self._on_stage()}
+
+    def _on_stage(self) -> Updates:
+        return {self.view.stage: stage_value(tuple(self.pictures.values()))}
 
     def _end(self, comparison: Comparison | None, said: str) -> Updates:
-        shown = self._shown(
-            comparison=comparison,
-            state="stopped before the first picture",
-            unfinished="Stopped before it was done.",
-        )
+        begun = frozenset(bar.method.id for bar in self.bars.bars if bar.state != "waiting")
+        shown = self._shown(comparison=comparison, state="stopped before the first picture", begun=begun)
         updates = {**self.view.show(shown), **self.view.end(message("progress", said))}
         if comparison is not None:
             self.session.shown = replace(shown, comparison=self.album.encoded(comparison))

@@ -48,3 +48,12 @@ class Limits:
                 f"this server allows {self.megapixel_steps} in a request. Take fewer pixels, steps, methods "
                 "or repeats."
             )
+
+    def check_seconds(self, request: Request, seconds: float) -> None:
+        """Raise `InvalidRequest` if a run that takes so many seconds would be stopped before its end."""
+        if seconds > self.seconds:
+            raise InvalidRequest(
+                f"{request.width}×{request.height} pixels, {request.steps} steps, {len(request.methods)} methods "
+                f"and {request.repeats} repeats would take about {seconds:.0f} seconds here, and this server "
+                f"stops a run after {self.seconds}. Take fewer pixels, steps, methods or repeats."
+            )

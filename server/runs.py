@@ -24,8 +24,10 @@ from compare.events import (
     Tick,
     Waiting,
 )
+from compare.experiment.pace import Estimate, Pace
 from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
+from compare.report import PlanSummary
 from compare.request import Request
 from server.front_door.visits import Visit
 from server.limits import Limits
@@ -44,6 +46,8 @@ POLL = 0.05  # seconds between two looks at whether all runs have ended
 
 Run = Callable[[Request, threading.Event, int], Iterator[Event]]
 """`run(request, stop, max_queue)`, as `compare.run` for one model."""
+Plan = Callable[[Request], Mapping[str, PlanSummary]]
+"""As `plans_of`, for one model."""
 
 
 class Stop(threading.Event):
@@ -122,12 +126,19 @@ class Runs:
         limits: what one visitor may ask for.
         log_prompts: whether prompts are logged.
         queue: the one that `run` waits in.
+        plan: the work of a request. With it, a run that would not end in time is refused before it begins.
     """
 
     def __init__(
-        self, run: Run, limits: Limits, log_prompts: bool = False, queue: RunQueue = MACHINE
+        self,
+        run: Run,
+        limits: Limits,
+        log_prompts: bool = False,
+        queue: RunQueue = MACHINE,
+        plan: Plan | None = None,
     ) -> None:
-        self.run, self.limits, self.queue = run, limits, queue
+        self.run, self.limits, self.queue, self.plan = run, limits, queue, plan
+        self.pace = Pace()
         self.metrics = Metrics(lambda: len(queue))
         self.closing = False
         self._log_prompts = log_prompts
@@ -152,6 +163,8 @@ class Runs:
                 raise InvalidRequest(CLOSING)
             job.request = Request(**settings)
             self.limits.check(job.request)
+            if (estimate := self.estimate(job.request)) is not None:
+                self.limits.check_seconds(job.request, estimate.seconds)
             if refusal := self._no_place_for(visit):
                 raise InvalidRequest(refusal)
             self._rate_limiter.admit(visit.visitor)
@@ -160,6 +173,15 @@ class Runs:
             self._record(job)
             raise
         return job
+
+    def estimate(self, request: Request) -> Estimate | None:
+        """How long a run would take; None: nothing like it was timed, or nothing is known of its work."""
+        if self.plan is None:
+            return None
+        try:
+            return self.pace.estimate(request, self.plan(request))
+        except InvalidRequest:  # which the run will say
+            return None
 
     @contextmanager
     def events(self, job: Job) -> Iterator[Iterator[Event]]:
@@ -246,6 +268,7 @@ class Runs:
                 case MethodDone(result=result):
                     job.running = None
                     job.denoising[result.method] = result.times.seconds
+                    self.pace.add(job.request, result)
                     self.metrics.method_seconds.labels(result.method).observe(result.times.denoising[-1])
                 case Finished():
                     job.outcome = "finished"

@@ -11,6 +11,20 @@ from compare.request import Request
 from todo_patch import BlockPlan, Forecast, Plan, ToDo, ToMe, plan
 
 
+def plans_of(pipe: DiffusionPipeline, request: Request) -> dict[str, PlanSummary]:
+    """What the methods of a request would do, by method, without those whose steps follow from the times of
+    others. Reads neither weights nor texts, also while another run goes on.
+
+    Raises:
+        InvalidRequest: the model or the size does not allow it.
+    """
+    return {
+        method.id: plan_summary(pipe, method, request, request.steps)
+        for method in request.chosen
+        if method.steps is None
+    }
+
+
 def plan_summary(pipe: DiffusionPipeline, method: Method, request: Request, steps: int) -> PlanSummary:
     """What a method would do at this size, in so many steps.
 

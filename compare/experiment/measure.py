@@ -23,7 +23,7 @@ from compare.events import Event, MethodDone, MethodStarted, Started, StepDone
 from compare.experiment.denoising import Denoiser, Sample
 from compare.experiment.device import environment
 from compare.experiment.fidelity import score
-from compare.experiment.flops import plan_summary
+from compare.experiment.flops import plan_summary, plans_of
 from compare.experiment.notes import notes_on, on_fewer_steps, uneven_times
 from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline
@@ -49,11 +49,7 @@ def prepare(loaded: LoadedPipeline, request: Request) -> Prepared:
     for method in request.chosen:
         if method.check is not None:
             method.check(loaded.pipe, request)
-    plans = {
-        method.id: plan_summary(loaded.pipe, method, request, request.steps)
-        for method in request.chosen
-        if method.steps is None
-    }
+    plans = plans_of(loaded.pipe, request)
     return Prepared(plans, tuple(notes_on(loaded, request, plans)))
 
 

@@ -50,6 +50,12 @@ class Place:
     def __init__(self, queue: RunQueue) -> None:
         self._queue = queue
 
+    @property
+    def ahead(self) -> int:
+        """How many runs are before this one."""
+        with self._queue._changed:
+            return self._queue._places.index(self)
+
     def wait(self, while_waiting: Callable[[float], None]) -> None:
         """Return once this place is the first.
 

@@ -136,7 +136,7 @@ def _wait(place: Place, emit: Callable[[Event], None], check_stopped: Callable[[
         check_stopped()
         if seconds - last >= WAITING_EVERY:
             last = seconds
-            emit(Waiting(seconds))
+            emit(Waiting(seconds, place.ahead))
 
     place.wait(while_waiting)
     check_stopped()

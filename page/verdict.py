@@ -1,0 +1,89 @@
+"""What a comparison says, in words, and which of its times can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compare.report import Comparison, Result, Scores
+
+INVISIBLE, HARD_TO_SEE = 40.0, 30.0
+"""dB of PSNR from which a difference is not seen, and from which it is hard to see."""
+SPREAD = 0.15
+"""By this share of its median, times of the same work may differ, and a speed-up may pass its upper bound."""
+AS_FAST = 0.05  # a speed-up within this of 1 is none
+
+
+def closeness(scores: Scores) -> str:
+    """How the difference to Baseline looks: "identical", "invisible", "hard to see" or "visible"."""
+    if scores.identical or scores.psnr is None:
+        return "identical"
+    if scores.psnr >= INVISIBLE:
+        return "invisible"
+    return "hard to see" if scores.psnr >= HARD_TO_SEE else "visible"
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why a speed-up cannot be trusted. One of the two is not None."""
+
+    spread_of: Result | None = None
+    """The method, or Baseline, whose repeats took very different times."""
+    bound: float | None = None
+    """What fewer operations can explain, which the speed-up passes."""
+
+
+def doubt(result: Result, baseline: Result | None) -> Doubt | None:
+    """Why the speed-up of a result cannot be trusted; None if it can, or if there is none."""
+    if result.speedup is None or result.is_baseline:
+        return None
+    for timed in filter(None, (result, baseline)):
+        if timed.times.slowest - timed.times.fastest > SPREAD * timed.times.seconds:
+            return Doubt(spread_of=timed)
+    plan = result.plan
+    bound = plan.flop_speedup if plan.ceiling is None else plan.ceiling
+    if bound is not None and result.speedup > bound * (1 + SPREAD):
+        return Doubt(bound=bound)
+    return None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A result, and what is to be said of it."""
+
+    result: Result
+    doubt: Doubt | None
+
+    @property
+    def closeness(self) -> str | None:
+        """None: there is nothing to compare with."""
+        return closeness(self.result.scores) if self.result.scores else None
+
+    @property
+    def speedup(self) -> float | None:
+        """None: there is none, or none that can be trusted."""
+        return None if self.doubt else self.result.speedup
+
+    @property
+    def is_faster(self) -> bool:
+        return self.speedup is not None and self.speedup > 1 + AS_FAST
+
+    @property
+    def is_slower(self) -> bool:
+        return self.speedup is not None and self.speedup < 1 - AS_FAST
+
+
+def columns_of(comparison: Comparison) -> tuple[Column, ...]:
+    """All results, each with its doubt."""
+    return tuple(Column(result, doubt(result, comparison.baseline)) for result in comparison.results)
+
+
+def best_first(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Those that were compared with Baseline: the faster ones first; of them those that change the picture
+    least, as far as one sees it; of them the fastest."""
+    seen = ("identical", "invisible", "hard to see", "visible")
+
+    def merit(column: Column) -> tuple[bool, int, float]:
+        return not column.is_faster, seen.index(column.closeness), -(column.speedup or 0)
+
+    compared = (c for c in columns if c.closeness is not None and c.result.speedup is not None)
+    return tuple(sorted(compared, key=merit))
