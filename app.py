@@ -101,7 +101,7 @@ class Page:
         self.first_settings = first_settings(loaded, example)
         with gr.Blocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
             gr.HTML(render("heading", loaded=loaded, environment=environment(loaded.device)))
-            with gr.Tabs(elem_id="tabs"), gr.Tab("Compare", elem_id="compare-tab"):
+            with gr.Tabs(elem_id="tabs"), gr.Tab("Compare"), gr.Column(elem_classes="comparison"):
                 self._lay_out()
             self._connect()
             self._add_endpoint()
@@ -141,7 +141,7 @@ class Page:
         bars = gr.HTML(self.first_view.bars.html(), elem_id="bars")
         pictures = stage(self.first_view.pictures, introduce=True)
         self.view = View(session, compare, stop, said, about, bars, pictures, _details(self.first_view))
-        gr.HTML(render("reading_help"))
+        gr.HTML(render("reading_help"), elem_classes="foot")
 
     def _add_examples(self) -> None:
         with gr.Row(elem_classes="examples"):
@@ -356,8 +356,8 @@ def _details(shown: Shown) -> Details:
 
 
 def first_settings(loaded: LoadedPipeline, example: Comparison | None) -> dict[str, object]:
-    """What the form says at first, in the order of `SETTINGS`: the example's settings if the model made it, or
-    else those that suit the model."""
+    """What the form says at first, in the order of `SETTINGS`: the example's settings if this model made it,
+    or else those that suit the model."""
     first = loaded.request(loaded.examples[0])
     if example is not None:
         first = replace(first, methods=example.request.methods)

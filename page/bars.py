@@ -92,7 +92,7 @@ class Bars:
                 new = {"state": "running", "step": step, "steps": steps, "seconds": seconds}
             case MethodDone(result=result):
                 id = result.method
-                new = {"state": "done", "column": Column(result, doubt(result, self._baseline))}
+                new = {"state": "done", "column": Column(result, doubt(result, self.baseline))}
             case _:
                 return self
         changed = (replace(bar, **new) if bar.method.id == id else bar for bar in self.bars)
@@ -133,7 +133,8 @@ class Bars:
         return left
 
     @property
-    def _baseline(self) -> Result | None:
+    def baseline(self) -> Result | None:
+        """Its result, if it is done."""
         done = (bar.column.result for bar in self.bars if bar.column is not None)
         return next((result for result in done if result.is_baseline), None)
 

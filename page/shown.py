@@ -57,7 +57,8 @@ class Shown:
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """For the stage."""
-        return tuple(picture(column, self.request, self.album) for column in self.columns)
+        baseline = self.comparison.baseline if self.comparison else None
+        return tuple(picture(column, baseline, self.request, self.album) for column in self.columns)
 
     @property
     def numbers(self) -> str:
@@ -97,7 +98,7 @@ class Shown:
         return render("report", report=self.comparison.model_dump_json(indent=2) + "\n")
 
 
-def picture(column: Column, request: Request, album: Album) -> Picture:
+def picture(column: Column, baseline: Result | None, request: Request, album: Album) -> Picture:
     """A result on the stage."""
     result = column.result
     return Picture(
@@ -109,6 +110,7 @@ def picture(column: Column, request: Request, album: Album) -> Picture:
         name=file_name(result.method, request),
         width=request.width,
         height=request.height,
+        flip=album.flip_file(result, baseline),
     )
 
 

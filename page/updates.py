@@ -160,7 +160,9 @@ class RunUpdates:
             case MethodDone(result=result):
                 self.bars = self.bars.expecting(self.estimate())
                 column = next(bar.column for bar in self.bars.bars if bar.method.id == result.method)
-                self.pictures[result.method] = picture(column, self.job.request, self.album)
+                self.pictures[result.method] = picture(
+                    column, self.bars.baseline, self.job.request, self.album
+                )
                 return self._going_on()
             case Finished(comparison=comparison):
                 return self._end(comparison, "Done.")

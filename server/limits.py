@@ -53,7 +53,7 @@ class Limits:
         """Raise `InvalidRequest` if a run that takes so many seconds would be stopped before its end."""
         if seconds > self.seconds:
             raise InvalidRequest(
-                f"{request.width}×{request.height} pixels, {request.steps} steps, {len(request.methods)} methods "
-                f"and {request.repeats} repeats would take about {seconds:.0f} seconds here, and this server "
-                f"stops a run after {self.seconds}. Take fewer pixels, steps, methods or repeats."
+                f"{request.width}×{request.height} pixels × {request.steps} steps × {len(request.methods)} "
+                f"methods × {request.repeats} repeats would take about {seconds:.0f} seconds here, and this "
+                f"server stops a run after {self.seconds}. Take fewer pixels, steps, methods or repeats."
             )

@@ -107,8 +107,8 @@ def _rate(samples: tuple[Sample, ...]) -> float:
 
 
 def _like(samples: tuple[Sample, ...], method: str, pixels: int) -> tuple[Sample, ...] | None:
-    """The newest samples of the nearest size: of this method if there are any, or else of any other whose FLOPs
-    are known."""
+    """The newest samples of the nearest size: of this method if there are any, or else of any other whose
+    FLOPs are known."""
 
     def distance(sample: Sample) -> tuple[float, bool]:
         return abs(math.log(sample.pixels / pixels)), sample.method != method

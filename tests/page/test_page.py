@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from unittest.mock import Mock
@@ -29,12 +31,17 @@ def asked(page: Page, session: Session, **changes: object) -> Iterator[dict]:
     return page.compare_on_page(session, from_here(), *settings)
 
 
-def card(page: Page, update: dict, method: str) -> str:
-    return str(update.get(page.view.panes[method].card, ""))
+def bar(page: Page, update: dict, method: str) -> str:
+    """What the bar of a method says, in words."""
+    shown = str(update.get(page.view.bars, ""))
+    found = re.search(rf'<li[^>]* data-method="{re.escape(method)}".*?</li>', shown, re.S)
+    return re.sub(r"<[^>]*>|\s+", " ", found.group()) if found else ""
 
 
-def picture(page: Page, update: dict, method: str) -> str:
-    return update[page.view.panes[method].picture]["value"]
+def pictures(page: Page, update: dict) -> dict[str, str]:
+    """The files on the stage, by method; those that are to come have none."""
+    on_stage = update[page.view.stage]
+    return {entry["id"]: entry["file"]["path"] for entry in on_stage if entry["file"]}
 
 
 def same_picture(file: str, image: Image.Image) -> bool:
@@ -44,7 +51,9 @@ def same_picture(file: str, image: Image.Image) -> bool:
 
 def test_the_message_says_what_is_going_on(page: Page) -> None:
     seen = [str(update.get(page.view.message, "")) for update in asked(page, Session())]
-    said = ["Starting", "Warming up", "Baseline is running", "ToMe is running", "ToDo is running", "Done"]
+    methods = ("Baseline", "ToMe", "ToDo")
+    each = [f"{label} is {state}" for label in methods for state in ("warming up", "running")]
+    said = ["Starting", "Warming up", *each, "Done"]
     first = [next(at for at, message in enumerate(seen) if words in message) for words in said]
     assert first == sorted(first)
 
@@ -65,13 +74,15 @@ def test_what_only_the_model_refuses_brings_the_last_comparison_back(page: Page)
     assert session.shown is before
     assert last[page.view.compare_button]["interactive"]
     for result in before.comparison.results:
-        assert same_picture(picture(page, last, result.method), result.image)
-        assert f"{result.times.seconds:.2f} s" in card(page, last, result.method)
+        assert same_picture(pictures(page, last)[result.method], result.image)
+        assert f"{result.times.seconds:.2f} s" in bar(page, last, result.method)
+        assert f"{result.times.seconds:.2f} s" in last[page.view.details.numbers]
 
 
-def test_an_error_before_anything_was_shown_leaves_no_pane_waiting(page: Page) -> None:
+def test_an_error_before_anything_was_shown_leaves_nothing_waiting(page: Page) -> None:
     *_, last = asked(page, Session(), **ONLY_THE_MODEL_REFUSES)
-    assert all("Nothing here yet" in card(page, last, method) for method in page.view.panes)
+    assert last[page.view.stage] == []
+    assert "data-method" not in last[page.view.bars]
 
 
 def test_the_example_stays_until_there_is_a_comparison(loaded: LoadedPipeline) -> None:
@@ -79,10 +90,11 @@ def test_the_example_stays_until_there_is_a_comparison(loaded: LoadedPipeline) -
     page, session = Page(loaded, example), Session()
     *_, last = asked(page, session, **ONLY_THE_MODEL_REFUSES)
     assert "An example" in last[page.view.about]
-    assert page.show_script(session, "todo")[0] == last[page.view.script.code]
-    for update, method in zip(page.show_wipe(session, "todo", "tome")[:2], ("todo", "tome"), strict=True):
-        assert update["value"] == picture(page, last, method)
-        assert same_picture(update["value"], example.result(method).image)
+    details = page.view.details
+    assert page.show_script(session, last[details.method]["value"])[0] == last[details.code]
+    assert list(pictures(page, last)) == [result.method for result in example.results]
+    for result in example.results:
+        assert same_picture(pictures(page, last)[result.method], result.image)
 
 
 def test_a_bug_is_logged_and_not_shown(page: Page, monkeypatch, caplog) -> None:
@@ -103,12 +115,14 @@ def test_stop_keeps_what_is_done_and_says_what_is_not(page: Page) -> None:
     session, seen = Session(), {}
     for update in asked(page, session, steps=60):
         seen |= update
-        if 'class="large"' in card(page, update, "baseline"):
-            assert page.stop(session)["interactive"] is False
+        if "ToMe is warming up" in str(update.get(page.view.message)):
+            assert page.stop(session) == gr.update(interactive=False, value="Stopping")
     assert session.shown is None or len(session.shown.comparison.results) < 3
     assert page.stop(session)["interactive"] is False  # it has no run now
     assert "Stopped." in seen[page.view.message]
-    assert "Stopped before it was done" in card(page, seen, "todo")
+    assert "Stopped before it was done" in bar(page, seen, "tome")
+    assert "Not started" in bar(page, seen, "todo")
+    assert seen[page.view.stop_button] == gr.update(interactive=False, value="Stop")
     assert threading.active_count() < 20
 
 
@@ -126,13 +140,66 @@ def test_a_second_run_of_a_window_ends_the_first_and_stop_reaches_it(page: Page)
     assert session.stop is None
 
 
+def test_the_first_form_says_what_the_example_was_asked(loaded: LoadedPipeline) -> None:
+    example = example_comparison()
+    info = loaded.info.model_copy(update={"source": example.model.source})
+    page = Page(replace(loaded, info=info), example)
+    for name, component in page.settings.items():
+        asked_for = getattr(example.request, name)
+        assert component.value == (list(asked_for) if name == "methods" else asked_for)
+    assert page.size.value == example.request.width
+    assert page.factor.value == example.request.factor
+
+
+def test_of_an_example_that_another_model_made_the_form_takes_the_methods_alone(
+    loaded: LoadedPipeline,
+) -> None:
+    example = example_comparison()
+    page = Page(loaded, example)
+    assert page.settings["methods"].value == list(example.request.methods)
+    assert page.settings["width"].value == loaded.defaults.width
+    assert page.settings["prompt"].value == loaded.examples[0]
+
+
+def test_times_that_cannot_be_trusted_are_measured_three_times_at_a_click(page: Page, monkeypatch) -> None:
+    session = Session()
+    list(asked(page, session, seed=5))
+    seen = {}
+    for update in page.repeat_on_page(session, from_here()):
+        seen |= update
+    request = session.shown.request
+    assert (request.repeats, request.seed) == (3, 5)
+    assert all(len(result.times.denoising) == 3 for result in session.shown.comparison.results)
+    assert "Done." in seen[page.view.message]
+
+
+def test_what_to_expect_is_said_without_seconds_until_something_was_timed(loaded: LoadedPipeline) -> None:
+    page, settings = Page(loaded, example=None), settings_of(width=64, height=64, methods=THREE)
+    assert "at most" in (said := page.expect(*settings))
+    assert "about" not in said
+    list(asked(page, Session()))
+    assert "about" in page.expect(*settings)
+    assert "Width must be" in page.expect(*settings_of(width=3))
+
+
+def test_a_run_that_would_not_end_in_time_is_refused_with_what_it_would_take(loaded: LoadedPipeline) -> None:
+    page = Page(loaded, example=None, limits=Limits(seconds=1, megapixel_steps=10**9))
+    long = {"width": 128, "height": 128, "steps": 100, "repeats": 5, "methods": THREE}
+    assert "stops a run" not in page.expect(*settings_of(**long))
+    list(asked(page, Session()))
+    assert "stops a run after 1.0 s" in page.expect(*settings_of(**long)).replace("\n", " ")
+    page.runs.run = None  # calling it would be an error
+    (only,) = asked(page, Session(), **long)
+    assert list(only) == [page.view.message]
+    assert "seconds here, and this server stops a run after 1." in only[page.view.message]
+
+
 def test_each_picture_is_encoded_once(page: Page, monkeypatch) -> None:
     save = Mock(wraps=page.files.save)
     monkeypatch.setattr(page.files, "save", save)
     session = Session()
     list(asked(page, session, repeats=2))
     list(asked(page, session, **ONLY_THE_MODEL_REFUSES))
-    page.show_wipe(session, "baseline", "tome")
     for result in session.shown.comparison.results:
         assert sum(call.args[0].tobytes() == result.image.tobytes() for call in save.call_args_list) == 1
 
@@ -140,7 +207,7 @@ def test_each_picture_is_encoded_once(page: Page, monkeypatch) -> None:
 def test_a_session_keeps_its_pictures_encoded(page: Page) -> None:
     session = Session()
     list(asked(page, session))
-    page.show_wipe(session, "baseline", "todo")
+    list(asked(page, session, **ONLY_THE_MODEL_REFUSES))  # which shows it again
     assert all(result.image.fp is not None for result in session.shown.comparison.results)  # not read yet
 
 
@@ -148,14 +215,13 @@ def test_a_visitor_whose_result_is_gone_is_told_so_and_sees_no_other(loaded: Loa
     page, session = Page(loaded, example_comparison()), Session()
     *_, last = asked(page, session)
     about = last[page.view.about]
-    left, right, said = page.show_wipe(session, "baseline", "todo", about)
-    assert (left["value"] is None, said) == (False, gr.skip())
-    left, right, said = page.show_wipe(Session(), "baseline", "todo", about)
-    assert (left["value"], right["value"]) == (None, None)
+    assert page.show_script(session, "todo", about) == (last[page.view.details.code], gr.skip())
+    code, said = page.show_script(Session(), "todo", about)
+    assert code == ""
     assert "is gone" in said
-    assert page.show_script(Session(), "todo", about)[0] == ""
-    left, *_ = page.show_wipe(Session(), "baseline", "todo", page.first_view.about)
-    assert left["value"] is not None
+    code, said = page.show_script(Session(), "todo", page.first_view.about)
+    assert "ToDo(factor=2)" in code
+    assert said == gr.skip()
 
 
 def test_a_full_disk_is_said_logged_and_counted_and_costs_no_quota(page: Page, monkeypatch) -> None:
@@ -176,12 +242,13 @@ def test_a_full_disk_is_said_logged_and_counted_and_costs_no_quota(page: Page, m
 def test_a_picture_whose_file_was_deleted_can_still_be_shown(page: Page) -> None:
     session = Session()
     list(asked(page, session))
-    for update in page.show_wipe(session, "baseline", "todo")[:2]:
-        Path(update["value"]).unlink()
-    for update, method in zip(
-        page.show_wipe(session, "baseline", "todo")[:2], ("baseline", "todo"), strict=True
-    ):
-        assert same_picture(update["value"], session.shown.comparison.result(method).image)
+    *_, last = asked(page, session, **ONLY_THE_MODEL_REFUSES)
+    for file in pictures(page, last).values():
+        Path(file).unlink()
+    *_, last = asked(page, session, **ONLY_THE_MODEL_REFUSES)
+    assert list(pictures(page, last)) == THREE
+    for method, file in pictures(page, last).items():
+        assert same_picture(file, session.shown.comparison.result(method).image)
 
 
 def test_a_method_of_somebody_elses_is_a_column_of_the_page_and_in_the_answer_of_the_api(
@@ -194,12 +261,11 @@ def test_a_method_of_somebody_elses_is_a_column_of_the_page_and_in_the_answer_of
     page, session = Page(loaded, example=None), Session()
     assert ("Else's", "elses") in page.settings["methods"].choices
     *_, last = asked(page, session, methods=["baseline", "elses"])
-    pane = page.view.panes["elses"]
-    assert last[pane.column]["visible"]
-    assert same_picture(last[pane.picture]["value"], session.shown.comparison.result("elses").image)
-    assert "not counted" in last[pane.card]
-    assert "identical" in last[pane.card]
-    assert last[page.view.wipe.right]["value"] == "elses"
+    image = session.shown.comparison.result("elses").image
+    assert same_picture(pictures(page, last)["elses"], image)
+    assert "identical" in bar(page, last, "elses")
+    assert "not counted" in last[page.view.details.numbers]
+    assert last[page.view.details.method]["value"] == "elses"
     *_, (gallery, report) = page.compare(from_here(), *settings_of(methods=["elses", "baseline"]))
     assert [caption for _, caption in gallery] == ["Baseline", "Else's"]
     result = report["results"][1]
