@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.helpers.server import Server
 
@@ -69,8 +69,16 @@ def page(window: Callable[..., Page]) -> Page:
     return window(viewport={"width": 1440, "height": 900})
 
 
+def more_settings(page: Page) -> None:
+    """Open them, if they are closed."""
+    if not page.locator("#width").is_visible():
+        page.get_by_role("button", name="More settings").click()
+        page.locator("#width").wait_for()
+
+
 def fill(page: Page, **settings: object) -> None:
     """Type into the fields with these ids."""
+    more_settings(page)
     for field, value in settings.items():
         page.locator(f"#{field.replace('_', '-')}").locator("input, textarea").fill(str(value))
 
@@ -95,4 +103,9 @@ def compare(page: Page) -> None:
 
 def first_step(page: Page) -> None:
     """Wait until Baseline, which runs first, has done a step."""
-    page.locator("#pane-baseline progress:not([value='0'])").wait_for()
+    bar(page, "baseline").locator("progress:not([value='0'])").wait_for()
+
+
+def bar(page: Page, method: str) -> Locator:
+    """The bar of a method's time."""
+    return page.locator(f"#bars li[data-method='{method}']")

@@ -22,7 +22,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(server.address)
-        page.locator("#pane-todo .picture img").wait_for()
+        page.locator("#stage img").first.wait_for()
         for image in page.locator("img:visible").all():
             image.scroll_into_view_if_needed()  # they are fetched when somebody looks at them
         page.wait_for_function("[...document.images].every(image => image.complete)")

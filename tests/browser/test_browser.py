@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import compare, first_step, message, small
+from tests.browser.conftest import bar, compare, fill, first_step, message, more_settings, small
 from tests.helpers.server import PROJECT, Server
 from tests.helpers.visitors import refusal
 
@@ -17,23 +17,29 @@ EXAMPLE = PROJECT / "assets" / "example"
 
 
 def numbers(page: Page, method: str) -> dict[str, str]:
-    """What stands under a picture, by its name."""
-    card = page.locator(f"#pane-{method} .card")
-    shown = dict(zip(card.locator("dt").all_inner_texts(), card.locator("dd").all_inner_texts(), strict=True))
-    shown["seconds"] = card.locator(".seconds").inner_text()
-    if method != "baseline":
-        shown["speedup"] = card.locator(".speedup").inner_text()
-    return shown
+    """What the table says of a method, by figure."""
+    cells = page.locator(f"#numbers td[data-method='{method}']").all()
+    return {cell.evaluate("cell => cell.parentElement.dataset.figure"): cell.inner_text() for cell in cells}
 
 
-def picture(page: Page, method: str) -> str:
-    """The address of the picture in a pane."""
-    return page.locator(f"#pane-{method} .picture img").get_attribute("src")
+def picture(page: Page, method: str) -> Locator:
+    """A picture on the stage."""
+    return page.locator(f"#stage figure[data-pane='{method}'] img")
 
 
 def shown_methods(page: Page) -> list[str]:
-    panes = page.locator(".pane:visible").all()
-    return [pane.get_attribute("id").removeprefix("pane-") for pane in panes]
+    """Those that the table, the bars and the stage show, which have to be the same."""
+    first_row = page.locator("#numbers tbody tr").first
+    shown = first_row.locator("td").evaluate_all("cells => cells.map(cell => cell.dataset.method)")
+    bars = page.locator("#bars li").evaluate_all("bars => bars.map(bar => bar.dataset.method)")
+    panes = page.locator("#stage figure").evaluate_all("panes => panes.map(pane => pane.dataset.pane)")
+    assert shown == bars == panes
+    return shown
+
+
+def open_script(page: Page) -> None:
+    page.get_by_role("button", name="The same from your own script").click()
+    page.locator("#script").wait_for()
 
 
 def download(page: Page, selector: str, folder: Path) -> Path:
@@ -60,90 +66,151 @@ def test_the_first_view_is_an_example_with_the_numbers_of_its_report(page: Page)
     assert report["request"]["prompt"] in about
     assert {"baseline", "tome", "todo", "todo-rotating"} <= set(shown_methods(page))
     assert shown_methods(page) == [result["method"] for result in report["results"]]
-    running = page.locator(".running").inner_text()
-    assert all(name in running for name in ("Model", "Device", "Precision", "Attention"))
+    chip = page.locator(".heading .chip")
+    chip.locator("summary").click()
+    assert all(name in chip.inner_text() for name in ("Model", "Device", "Precision", "Attention"))
     for result in report["results"]:
-        shown = numbers(page, result["method"])
-        assert shown["seconds"] == f"{result['times']['seconds']:.2f} s"
+        shown, plan = numbers(page, result["method"]), result["plan"]
+        assert shown["time"].startswith(f"{result['times']['seconds']:.2f} s")
+        assert f"{result['times']['seconds']:.2f} s" in bar(page, result["method"]).inner_text()
         if result["method"] != "baseline":
-            plan = result["plan"]
-            assert shown["speedup"] == f"{result['speedup']:.2f}×"
-            assert shown["FLOP speed-up"] == f"{plan['flop_speedup']:.2f}×, ceiling {plan['ceiling']:.2f}×"
-            assert shown["PSNR"] == f"{result['scores']['psnr']:.2f} dB"
-            assert shown["SSIM"] == f"{result['scores']['ssim']:.4f}"
+            assert shown["speed-up"] == f"{result['speedup']:.2f}×"
+            assert f"{result['speedup']:.2f}×" in bar(page, result["method"]).inner_text()
+            assert shown["flop-speed-up"] == f"{plan['flop_speedup']:.2f}×"
+            assert shown["ceiling"] == f"{plan['ceiling']:.2f}×"
+            assert f"{result['scores']['psnr']:.2f} dB" in shown["difference"]
+            assert shown["ssim"] == f"{result['scores']['ssim']:.4f}"
 
 
-def test_compare_fills_three_panes_with_pictures_and_numbers(page: Page) -> None:
+def test_the_first_view_says_in_words_what_the_example_proves(page: Page) -> None:
+    verdict = page.locator("#bars .verdict")
+    assert verdict.locator(".says").inner_text() == (
+        "ToDo, rotating grid: 1.6× faster; the difference is invisible."
+    )
+    assert verdict.locator(".others").all_inner_texts() == [
+        "ToDo: 1.7× faster; the difference is hard to see.",
+        "ToMe: 1.7× faster; the difference is visible.",
+    ]
+
+
+def test_the_form_says_what_the_example_was_asked(page: Page) -> None:
+    request = json.loads((EXAMPLE / "report.json").read_text(encoding="utf-8"))["request"]
+    more_settings(page)
+    typed = {
+        "prompt": "prompt",
+        "width": "width",
+        "seed": "seed",
+        "steps": "steps",
+        "guidance": "guidance_scale",
+    }
+    for field, name in typed.items():
+        assert page.locator(f"#{field}").locator("input, textarea").input_value() == str(request[name])
+    expect(page.get_by_role("radio", name="512")).to_be_checked()
+    chosen = page.locator("#methods label:has(:checked)").all_inner_texts()
+    assert chosen == ["Baseline", "ToMe", "ToDo", "ToDo, rotating grid"]
+
+
+def test_all_that_most_visitors_set_is_on_one_screen(page: Page) -> None:
+    assert page.locator(".controls").bounding_box()["height"] < 260
+    stage = page.locator("#stage").bounding_box()
+    assert stage["y"] < 700
+    for button in ("#compare", "#stop"):
+        assert page.locator(button).bounding_box()["y"] < 250
+
+
+def test_a_size_and_a_factor_are_a_click_away_and_by_hand_in_more_settings(page: Page) -> None:
+    page.locator("#size").get_by_text("256", exact=True).click()
+    page.locator("#factors").get_by_text("4", exact=True).click()
+    expect(page.locator("#expectation")).to_contain_text("256×256")
+    more_settings(page)
+    for field, value in {"width": "256", "height": "256", "factor": "4"}.items():
+        expect(page.locator(f"#{field} input")).to_have_value(value)
+    fill(page, height=320, factor=3)
+    page.locator("#steps input").focus()
+    expect(page.locator("#size input:checked")).to_have_count(0)
+    expect(page.locator("#factors").get_by_role("radio", name="3")).to_be_checked()
+    expect(page.locator("#expectation")).to_contain_text("256×320")
+    fill(page, height=256)
+    expect(page.locator("#size").get_by_role("radio", name="256")).to_be_checked()
+
+
+def test_every_method_can_be_chosen(page: Page) -> None:
+    pab = page.get_by_label("PAB", exact=True)
+    expect(pab).not_to_be_visible()
+    page.locator(".more-methods summary").click()
+    pab.check()
+    page.locator(".more-methods summary").click()
+    expect(pab).to_be_visible()  # what is chosen is never hidden
+
+
+def test_every_figure_says_what_it_is(page: Page) -> None:
+    for row in page.locator("#numbers tbody tr").all():
+        summary = row.locator("summary")
+        assert "what is this" in summary.inner_text()
+        summary.focus()
+        page.keyboard.press("Enter")
+        expect(row.locator("details p")).to_be_visible()
+
+
+def test_compare_shows_pictures_and_numbers_of_each_method(page: Page) -> None:
     small(page)
     compare(page)
-    assert shown_methods(page) == ["baseline", "tome", "todo"]
+    assert shown_methods(page) == ["baseline", "tome", "todo", "todo-rotating"]
     assert "Your comparison" in page.locator("#about").inner_text()
-    assert len({picture(page, method) for method in shown_methods(page)}) == 3
-    assert {"seconds", "Tokens kept"} <= set(numbers(page, "baseline"))
-    for method in ("tome", "todo"):
-        compared = {"seconds", "speedup", "FLOP speed-up", "Tokens kept", "PSNR", "SSIM"}
-        assert compared <= set(numbers(page, method))
-    expect(page.locator("#left input")).to_have_value("Baseline")
-    expect(page.locator("#right input")).to_have_value("ToDo")
+    files = {picture(page, method).get_attribute("src") for method in shown_methods(page)}
+    assert len(files) == 4
+    figures = {"time", "speed-up", "flop-speed-up", "ceiling", "difference", "ssim", "tokens", "decoding"}
+    for method in shown_methods(page):
+        assert figures <= set(numbers(page, method))
+    assert numbers(page, "baseline")["tokens"] == "all"
+    assert "64 of 256 keys and values" in numbers(page, "todo")["tokens"].replace("\n", " ")
     expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#expectation")).to_contain_text("128×128")
+    page.locator("#steps input").focus()
+    page.locator("#seed input").focus()
+    expect(page.locator("#expectation")).to_contain_text("about")  # this process has timed it now
 
 
 def test_a_bar_counts_the_steps_previews_show_the_work_and_stop_ends_it(page: Page) -> None:
     small(page, width=256, height=256, steps=100)
     page.click("#compare")
-    page.locator("#pane-baseline img[alt^='Preview of Baseline after step']").wait_for()
-    bar = page.locator("#pane-baseline progress")
-    assert bar.get_attribute("max") == "100"
-    assert 1 <= int(bar.get_attribute("value")) <= 100
-    expect(page.locator("#pane-todo")).to_contain_text("Waiting to start")
+    page.locator("#stage img[alt^='Preview of Baseline after step']").wait_for()
+    progress = bar(page, "baseline").locator("progress")
+    assert progress.get_attribute("max") == "100"
+    assert 1 <= int(progress.get_attribute("value")) <= 100
+    expect(bar(page, "baseline")).to_contain_text(re.compile(r"Step \d+ of 100 · .* s gone, .* left"))
+    expect(bar(page, "todo")).to_contain_text("Waiting")
+    message(page, "Baseline is running")
     page.click("#stop")
     message(page, "Stopped.")
-    expect(page.locator("#pane-todo")).to_contain_text("Stopped before it was done")
+    expect(bar(page, "baseline")).to_contain_text("Stopped before it was done")
+    expect(bar(page, "todo")).to_contain_text("Not started")
     expect(page.locator("#stop")).to_be_disabled()
     assert page.locator("img[alt^='Preview']").count() == 0
     assert page.locator("#steps input").input_value() == "100"
     small(page)
     compare(page)
-    assert numbers(page, "todo")["seconds"]
+    assert numbers(page, "todo")["time"]
 
 
 def test_of_repeats_the_median_is_shown(page: Page) -> None:
     small(page, repeats=3)
     compare(page)
     for method in shown_methods(page):
-        card = page.locator(f"#pane-{method} .card").inner_text()
-        shown = re.search(r"([\d.]+) s\s+2 denoising steps, median of 3 \(([\d.]+) to ([\d.]+) s\)", card)
+        time = numbers(page, method)["time"]
+        shown = re.search(r"([\d.]+) s\s+2 steps, median of 3 \(([\d.]+) to ([\d.]+) s\)", time)
         median, fastest, slowest = map(float, shown.groups())
         assert fastest <= median <= slowest
 
 
 def test_all_methods_fit_beside_each_other(page: Page) -> None:
     small(page)
-    for label in ("ToDo, rotating grid", "Fewer steps"):
-        page.get_by_label(label, exact=True).check()
+    page.locator(".more-methods summary").click()
+    page.get_by_label("Fewer steps", exact=True).check()
     compare(page)
     assert shown_methods(page) == ["baseline", "tome", "todo", "todo-rotating", "fewer-steps"]
-    tops = {round(page.locator(f"#pane-{m} img").bounding_box()["y"]) for m in shown_methods(page)}
+    tops = {round(picture(page, method).bounding_box()["y"]) for method in shown_methods(page)}
     assert len(tops) == 1
-
-
-def test_the_slider_wipes_between_any_two_results(page: Page) -> None:
-    small(page)
-    compare(page)
-    page.locator("#right input").click()
-    page.get_by_role("option", name="ToMe").click()
-    right = page.locator("#wipe .right-side")
-    expect(right.locator("img")).to_have_attribute("src", picture(page, "tome"))
-    expect(page.locator("#wipe .left-side img")).to_have_attribute("src", picture(page, "baseline"))
-
-    slider = page.get_by_label("Wipe between the two")
-    slider.fill("20")
-    assert "20%" in right.evaluate("side => getComputedStyle(side).clipPath")
-    slider.press("End")  # the keyboard moves it too
-    assert "100%" in right.evaluate("side => getComputedStyle(side).clipPath")
-    box = page.locator("#wipe").bounding_box()
-    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
-    assert abs(float(slider.input_value()) - 75) < 3
 
 
 NONSENSE = [
@@ -170,7 +237,7 @@ def test_nonsense_gets_a_sentence_and_stays_as_it_was_typed(page: Page) -> None:
         assert box.input_value() == typed
         assert page.locator("#about").inner_text() == about
         box.fill(valid)
-    for label in ("Baseline", "ToMe", "ToDo"):
+    for label in ("Baseline", "ToMe", "ToDo", "ToDo, rotating grid"):
         page.get_by_label(label, exact=True).uncheck()
     page.click("#compare")
     expect(page.locator("#message .error")).to_have_text(refusal(methods=()))
@@ -184,10 +251,11 @@ def test_a_prompt_is_text_everywhere(page: Page) -> None:
     about = page.locator("#about").inner_text()
     assert nasty in about
     assert script in about
+    open_script(page)
     assert nasty in page.locator("#script").inner_text()
     page.locator("#script-method input").click()
     page.keyboard.press("Escape")
-    assert page.locator("#pane-todo .picture img").get_attribute("alt") == f"ToDo: {nasty}"
+    assert picture(page, "todo").get_attribute("alt") == f"ToDo: {nasty}"
     assert page.locator("#about img, #about b:has-text('fox'), #message img").count() == 0
     assert page.evaluate("window.taken") is None
 
@@ -195,9 +263,10 @@ def test_a_prompt_is_text_everywhere(page: Page) -> None:
 def test_the_script_makes_the_same_picture(page: Page, tmp_path, monkeypatch) -> None:
     small(page, seed=5)
     compare(page)
+    open_script(page)
     lines = "\n".join(page.locator("#script .cm-line").all_inner_texts()).replace("\u200b", "")
     assert "patched(pipe, ToDo(factor=2))" in lines
-    file = download(page, "#pane-todo a[download]", tmp_path)
+    file = download(page, "#stage figure[data-pane='todo'] a[download]", tmp_path)
     (tmp_path / "assets").symlink_to(PROJECT / "assets")  # the lines name the bundled model by its path
     monkeypatch.chdir(tmp_path)
     exec(compile(lines, "script", "exec"), {})
@@ -210,7 +279,7 @@ def test_the_script_makes_the_same_picture(page: Page, tmp_path, monkeypatch) ->
 def test_pictures_and_report_can_be_taken_home(page: Page, tmp_path) -> None:
     small(page, seed=7)
     compare(page)
-    with Image.open(download(page, "#pane-tome a[download]", tmp_path)) as taken:
+    with Image.open(download(page, "#stage figure[data-pane='tome'] a[download]", tmp_path)) as taken:
         assert taken.format == "PNG"
         assert taken.size == (128, 128)
         assert "tome" in taken.info["settings"]
@@ -220,13 +289,14 @@ def test_pictures_and_report_can_be_taken_home(page: Page, tmp_path) -> None:
     report = json.loads(file.read_text(encoding="utf-8"))
     assert report["request"]["seed"] == 7
     for result in report["results"]:
-        assert numbers(page, result["method"])["seconds"] == f"{result['times']['seconds']:.2f} s"
+        assert numbers(page, result["method"])["time"].startswith(f"{result['times']['seconds']:.2f} s")
 
 
 def test_an_example_prompt_and_a_new_seed_are_a_click_away(page: Page) -> None:
     button = page.locator("button.example").last
     button.click()
     expect(page.locator("#prompt textarea")).to_have_value(button.inner_text())
+    more_settings(page)
     seed = page.locator("#seed input")
     before = seed.input_value()
     page.click("#new-seed")
@@ -242,9 +312,10 @@ def test_two_windows_wait_for_each_other_and_keep_to_themselves(window) -> None:
     small(other, seed=2)
     other.click("#compare")
     message(other, "Another comparison is running")
+    expect(other.locator("#bars")).to_contain_text("In the queue, 1 comparison before this one")
     other.click("#stop")
     message(other, "Stopped.")
-    expect(one.locator("#pane-baseline progress")).to_be_visible()  # not stopped by the other
+    expect(bar(one, "baseline").locator("progress")).to_be_visible()  # not stopped by the other
     assert "seed 1" not in other.locator("#about").inner_text()
     other.click("#compare")
     message(other, "Another comparison is running")
@@ -257,17 +328,17 @@ def test_two_windows_wait_for_each_other_and_keep_to_themselves(window) -> None:
 
 def test_closing_the_window_stops_its_run(window) -> None:
     one, other = window(), window()
-    small(one, width=512, height=512, steps=100)
+    small(one, width=512, height=512, steps=50)
     one.click("#compare")
     first_step(one)
-    small(other, width=512, height=512, steps=100)
+    small(other, width=512, height=512, steps=50)
     other.click("#compare")
     message(other, "Another comparison is running")
     other.click("#stop")
     message(other, "Stopped.")
     one.close()
     small(other)
-    compare(other)  # which does not wait for the minutes that 300 such steps take
+    compare(other)  # which does not wait for the minutes that 200 such steps take
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -276,5 +347,22 @@ def test_a_phone_shows_all_without_scrolling_sideways(window, scheme) -> None:
     small(page)
     compare(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    boxes = [page.locator(f"#pane-{method}").bounding_box() for method in shown_methods(page)]
-    assert len({round(box["x"]) for box in boxes}) == 1  # one below the other
+    order = [page.locator(part).bounding_box()["y"] for part in ("#stage", "#bars", "#prompt", "#numbers")]
+    assert order == sorted(order)
+    assert picture(page, "baseline").bounding_box()["y"] < 844
+
+
+def test_a_phone_has_stop_in_reach_while_something_runs(window) -> None:
+    page = window(viewport={"width": 390, "height": 844})
+    small(page, width=256, height=256, steps=100)
+    page.locator("#compare").click()
+    first_step(page)
+    for position in (0, 10_000):
+        page.evaluate("top => window.scrollTo(0, top)", position)
+        expect(page.locator("#stop")).to_be_in_viewport()
+    page.click("#stop")
+    message(page, "Stopped.")
+    sizes = page.locator("input:visible, textarea:visible").evaluate_all(
+        "fields => fields.map(field => parseFloat(getComputedStyle(field).fontSize))"
+    )
+    assert min(sizes) >= 16  # smaller ones make a phone zoom in
