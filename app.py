@@ -10,7 +10,6 @@ if __name__ == "__main__":  # before the imports, which take seconds
 import io
 import logging
 import os
-import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -36,16 +35,16 @@ from compare import (
 from compare.experiment.device import environment
 from compare.experiment.flops import plans_of
 from compare.methods import known_methods, missing_methods
-from compare.request import SEEDS, SIZE_MULTIPLE, SIZES
-from page.api import SETTINGS, endpoint, named
-from page.expectation import expect, sentence
+from page.api import SETTINGS, UNLISTED, endpoint, named
+from page.details import REPEATS, add_details
+from page.expectation import expectation_of, sentence
+from page.form import add_form, first_settings, methods_group
 from page.html import message, render
 from page.pictures import Album, Pictures
-from page.presets import FACTOR_OF, FACTORS, SAME, presets_of, set_size, size_of
 from page.shown import Shown
 from page.stage import stage
 from page.theme import STYLE_SHEET, THEME
-from page.updates import Details, RunUpdates, Session, Updates, View
+from page.updates import RunUpdates, Session, Updates, View
 from server.front_door.door import FrontDoor
 from server.front_door.visits import Visit, visit_of
 from server.health import Health
@@ -70,11 +69,6 @@ SESSIONS = 200  # whose last result is kept
 GONE = f"This result is gone: the server keeps those of its last {SESSIONS} visitors. Press Compare again."
 ANOTHER = "Stopped: this window asked for another comparison."
 LOG = logging.getLogger("app")
-
-OF_THE_PAGE = {"api_visibility": "private", "show_progress": "hidden"}
-EXAMPLES = 6  # prompts that are a click away
-CHIPS = 5  # methods that are shown at once
-REPEATS = 3  # of times that could not be trusted
 ANNOUNCE = "element.setAttribute('aria-live', 'polite')"  # screen readers read out what changes
 
 
@@ -98,7 +92,6 @@ class Page:
             comparison=example,
             whose="An example, made earlier by this code",
         )
-        self.first_settings = first_settings(loaded, example)
         with gr.Blocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
             gr.HTML(render("heading", loaded=loaded, environment=environment(loaded.device)))
             with gr.Tabs(elem_id="tabs"), gr.Tab("Compare"), gr.Column(elem_classes="comparison"):
@@ -116,121 +109,53 @@ class Page:
     # Layout
 
     def _lay_out(self) -> None:
-        first, session = self.first_settings, gr.State(Session())
-        with gr.Column(elem_classes="controls"):
-            with gr.Row(elem_classes="go"):
-                prompt = gr.Textbox(
-                    first["prompt"], label="Prompt", placeholder="What to draw", max_lines=4, scale=6,
-                    show_label=False, container=False, elem_id="prompt", min_width=280,
-                )  # fmt: skip
-                compare = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
-                stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90)
-            self._add_examples()
-            self._add_choices()
-            with gr.Accordion("More settings", open=False, elem_id="more-settings"):
-                more = self._add_more_settings()
-        self.settings: dict[str, gr.components.Component] = {
-            "prompt": prompt,
-            "methods": self.methods,
-            **more,
-        }
-        """By the field of a `Request`."""
+        session, first = gr.State(Session()), first_settings(self.loaded, self.first_view.comparison)
+        self.form = add_form(self.loaded, first, self.runs.limits)
         self.expectation = gr.HTML(self.expect(*first.values()), elem_id="expectation")
         said = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
         about = gr.HTML(self.first_view.about, elem_id="about")
         bars = gr.HTML(self.first_view.bars.html(), elem_id="bars")
         pictures = stage(self.first_view.pictures, introduce=True)
-        self.view = View(session, compare, stop, said, about, bars, pictures, _details(self.first_view))
+        details = add_details(self.first_view)
         gr.HTML(render("reading_help"), elem_classes="foot")
-
-    def _add_examples(self) -> None:
-        with gr.Row(elem_classes="examples"):
-            self.examples = [
-                gr.Button(example, size="sm", min_width=0, elem_classes="example")
-                for example in self.loaded.examples[:EXAMPLES]
-            ]
-
-    def _add_choices(self) -> None:
-        """What most visitors change."""
-        first, self.presets = self.first_settings, presets_of(self.loaded.defaults)
-        sides = [preset.side for preset in self.presets]
-        is_preset = first["width"] == first["height"] and first["width"] in sides
-        with gr.Row(elem_classes="choices"):
-            self.size = gr.Radio(
-                sides, value=first["width"] if is_preset else None, label="Size", elem_id="size", min_width=0
-            )
-            self.factor = gr.Radio(
-                FACTORS, value=first["factor"] if first["factor"] in FACTORS else None, label="Factor",
-                elem_id="factors", min_width=0,
-            )  # fmt: skip
-            self.methods = _methods(first["methods"])
-            if (others := len(known_methods()) - CHIPS) > 0:
-                gr.HTML(render("more_methods", count=others), elem_classes="others")
-
-    def _add_more_settings(self) -> dict[str, gr.components.Component]:
-        first = self.first_settings
-        negative_prompt = gr.Textbox(
-            first["negative_prompt"], label="Negative prompt", max_lines=4, elem_id="negative-prompt"
-        )
-        # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
-        with gr.Row(elem_classes="numbers"):
-            numbers = {
-                name: gr.Number(first[name], label=label, step=step, elem_id=id, min_width=80)
-                for name, label, id, step in (
-                    ("width", "Width", "width", 64),
-                    ("height", "Height", "height", 64),
-                    ("factor", "Factor", "factor", 1),
-                    ("steps", "Steps", "steps", 1),
-                    ("guidance_scale", "Guidance", "guidance", 0.5),
-                    ("repeats", "Repeats", "repeats", 1),
-                    ("seed", "Seed", "seed", 1),
-                )
-            }
-            self.new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
-        if self.loaded.vocabulary:
-            gr.HTML(render("vocabulary", seen=self.loaded.vocabulary))
-        gr.HTML(render("settings_help", sizes=SIZES, multiple=SIZE_MULTIPLE, limits=self.runs.limits))
-        return {"negative_prompt": negative_prompt, **numbers}
+        self.view = View(session, self.form.compare, self.form.stop, said, about, bars, pictures, details)
 
     # Events
 
     def _connect(self) -> None:
-        settings, view = self.settings, self.view
-        of_all = [settings[name] for name in SETTINGS]
-        in_browser = {"queue": False, **OF_THE_PAGE}
-        for button in self.examples:
-            button.click(lambda prompt=button.value: prompt, None, settings["prompt"], **in_browser)
-        self.new_seed.click(lambda: random.randint(*SEEDS), None, settings["seed"], **in_browser)
-        side, factor = (settings["width"], settings["height"]), settings["factor"]
-        chosen = (
-            self.size.input(
-                None,
-                [self.size, factor],
-                [*side, factor, self.factor],
-                js=set_size(self.presets),
-                **in_browser,
-            ),
-            self.factor.input(None, self.factor, factor, js=SAME, **in_browser),
+        form, view = self.form, self.view
+        compared = gr.on(
+            [form.compare.click, form.settings["prompt"].submit, form.settings["negative_prompt"].submit],
+            self.compare_on_page,
+            inputs=[view.session, *form.ordered],
+            outputs=view.components,
+            concurrency_limit=None,  # a run that finds the queue full is refused at once
+            **UNLISTED,
         )
-        gr.on([each.change for each in side], None, side, self.size, js=size_of(self.presets), **in_browser)
-        factor.change(None, factor, self.factor, js=FACTOR_OF, **in_browser)
-        typed = [each.blur for name, each in settings.items() if isinstance(each, gr.Number)]
+        repeated = view.details.repeat.click(
+            self.repeat_on_page,
+            inputs=[view.session, view.about],
+            outputs=view.components,
+            concurrency_limit=None,
+            **UNLISTED,
+        )
         gr.on(
-            [self.blocks.load, settings["methods"].input, *typed, *(each.then for each in chosen)],
-            self.expect, of_all, self.expectation, trigger_mode="always_last", **in_browser,
-        )  # fmt: skip
-        started = [view.compare_button.click, settings["prompt"].submit, settings["negative_prompt"].submit]
-        of_a_run = {"outputs": view.components, "concurrency_limit": None, **OF_THE_PAGE}  # refused at once
-        gr.on(started, self.compare_on_page, [view.session, *of_all], **of_a_run)
-        view.details.repeat.click(self.repeat_on_page, view.session, **of_a_run)
+            [self.blocks.load, *form.connect(), compared.then, repeated.then],
+            self.expect,
+            inputs=form.ordered,
+            outputs=self.expectation,
+            queue=False,
+            trigger_mode="always_last",
+            **UNLISTED,
+        )
         # A plain handler outside of gradio's queue: after `cancels=` the run would keep computing.
-        view.stop_button.click(self.stop, view.session, view.stop_button, **in_browser)
+        form.stop.click(self.stop, view.session, form.stop, queue=False, **UNLISTED)
         view.details.method.input(
             self.show_script,
             inputs=[view.session, view.details.method, view.about],
             outputs=[view.details.code, view.message],
             trigger_mode="always_last",
-            **OF_THE_PAGE,
+            **UNLISTED,
         )
 
     def expect(self, *settings: object) -> str:
@@ -241,7 +166,7 @@ class Page:
         except InvalidRequest as error:
             return message("expectation", str(error))
         estimate = self.runs.pace.estimate(request, plans)
-        return sentence(expect(request, plans, estimate, self.runs.limits.seconds))
+        return sentence(expectation_of(request, plans, estimate, self.runs.limits.seconds))
 
     def compare_on_page(self, session: Session, http: gr.Request, *settings: object) -> Iterator[Updates]:
         """Compare. Gradio may never resume it after a `yield`: it holds nothing that others need."""
@@ -272,9 +197,10 @@ class Page:
             if session.stop is job.stop:
                 session.stop = None
 
-    def repeat_on_page(self, session: Session, http: gr.Request) -> Iterator[Updates]:
+    def repeat_on_page(self, session: Session, about: str, http: gr.Request) -> Iterator[Updates]:
         """Compare again what is shown, more often."""
-        if (request := (session.shown or self.first_view).request) is None:
+        request = (session.shown or self.first_view).request
+        if request is None or self._is_gone(session, about):
             yield {self.view.message: message("error", GONE)}
             return
         again = replace(request, repeats=min(REPEATS, self.runs.limits.repeats))
@@ -306,11 +232,11 @@ class Page:
             own = {
                 "prompt": gr.Textbox(label="Prompt"),
                 "seed": gr.Number(0, label="Seed"),
-                "methods": _methods([method.id for method in known_methods() if method.preselected]),
+                "methods": methods_group([method.id for method in known_methods() if method.preselected]),
             }
             gallery = gr.Gallery(label="Pictures", format="png")
             report = gr.JSON(label="Report")
-            inputs = {**self.settings, **own}
+            inputs = {**self.form.settings, **own}
             gr.Button().click(
                 self.compare,
                 inputs=[inputs[name] for name in SETTINGS],
@@ -323,49 +249,6 @@ class Page:
 
 def _visit(http: gr.Request) -> Visit:
     return visit_of(http.request.scope)
-
-
-def _methods(chosen: Sequence[str]) -> gr.CheckboxGroup:
-    choices = [(method.label, method.id) for method in known_methods()]
-    return gr.CheckboxGroup(
-        choices, value=list(chosen), label="Methods", elem_id="methods", scale=4, min_width=280
-    )
-
-
-def _details(shown: Shown) -> Details:
-    method = shown.first_choice
-    with gr.Column(visible=bool(shown.results), elem_classes="details") as column:
-        numbers = gr.HTML(shown.numbers, elem_id="numbers")
-        repeat = gr.Button(
-            f"Repeat {REPEATS} times", visible=shown.is_in_doubt, size="sm", elem_id="repeat", min_width=0
-        )
-        with gr.Accordion("The same from your own script", open=False, elem_id="script-column"):
-            choice = gr.Dropdown(
-                shown.choices, value=method, label="Method", elem_id="script-method", min_width=120
-            )
-            code = gr.Code(
-                shown.script(method),
-                language="python",
-                interactive=False,
-                show_label=False,
-                show_line_numbers=False,
-                elem_id="script",
-            )
-        report = gr.HTML(shown.report, elem_id="report")
-    return Details(column, numbers, repeat, choice, code, report)
-
-
-def first_settings(loaded: LoadedPipeline, example: Comparison | None) -> dict[str, object]:
-    """What the form says at first, in the order of `SETTINGS`: the example's settings if this model made it,
-    or else those that suit the model."""
-    first = loaded.request(loaded.examples[0])
-    if example is not None:
-        first = replace(first, methods=example.request.methods)
-        if example.model.source == loaded.info.source:
-            first = example.request
-    settings = {name: getattr(first, name) for name in SETTINGS}
-    known = [method.id for method in known_methods()]
-    return {**settings, "methods": [id for id in first.methods if id in known]}
 
 
 def example_comparison() -> Comparison | None:

@@ -21,6 +21,9 @@ from server.runs import Runs
 SETTINGS = tuple(field.name for field in fields(Request))
 """The parameters, in their order; those of the page's own handler too."""
 
+UNLISTED = {"api_visibility": "private", "show_progress": "hidden"}
+"""Of the page's own handlers: the API has one endpoint."""
+
 DESCRIPTION = """Make the same picture with the unchanged model, ToMe and ToDo, and compare time and fidelity.
 
 Args:

@@ -35,7 +35,7 @@ class Expectation:
         return self.seconds is not None and self.seconds > self.limit
 
 
-def expect(
+def expectation_of(
     request: Request, plans: Mapping[str, PlanSummary], estimate: Estimate | None, limit: int
 ) -> Expectation:
     """What is known of a request by count, and by the clock if there is an estimate."""

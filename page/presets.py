@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from compare.models.source import Defaults
-from compare.request import SIZE_MULTIPLE, SIZES
+from compare.request import SEEDS, SIZE_MULTIPLE, SIZES
 from todo_patch import ToDo
 
 FACTORS = (2, 3, 4)
@@ -52,3 +52,9 @@ def size_of(presets: tuple[Preset, ...]) -> str:
 FACTOR_OF = f"(factor) => {json.dumps(FACTORS)}.includes(factor) ? factor : null"
 """From a factor: the choice that is this factor, or none."""
 SAME = "(value) => value"
+NEW_SEED = f"() => Math.floor(Math.random() * {SEEDS[1] + 1})"
+
+
+def constant(text: str) -> str:
+    """From nothing: this text."""
+    return f"() => {json.dumps(text)}"

@@ -13,6 +13,7 @@ from compare.experiment.pace import Estimate
 from compare.methods import method_of
 from compare.report import Comparison
 from page.bars import Bars
+from page.details import Details
 from page.html import message
 from page.pictures import Album
 from page.shown import Shown, picture, place
@@ -30,29 +31,6 @@ class Session:
     """Ends its run; None: it has none."""
     shown: Shown | None = None
     """Its last comparison; None: it shows the example."""
-
-
-@dataclass(frozen=True)
-class Details:
-    """Below the stage: the table of numbers, the user's own script, the report."""
-
-    column: gr.Column
-    numbers: gr.HTML
-    repeat: gr.Button
-    method: gr.Dropdown
-    code: gr.Code
-    report: gr.HTML
-
-    def show(self, shown: Shown) -> Updates:
-        method = shown.first_choice
-        return {
-            self.column: gr.update(visible=bool(shown.results)),
-            self.numbers: shown.numbers,
-            self.repeat: gr.update(visible=shown.is_in_doubt),
-            self.method: gr.update(choices=shown.choices, value=method),
-            self.code: shown.script(method),
-            self.report: shown.report,
-        }
 
 
 @dataclass(frozen=True)

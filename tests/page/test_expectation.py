@@ -10,7 +10,7 @@ import pytest
 from compare.experiment.flops import plans_of
 from compare.experiment.pace import Estimate
 from compare.request import Request
-from page.expectation import expect, sentence
+from page.expectation import expectation_of, sentence
 from tests.helpers.tiny_models import sdxl_pipeline
 
 
@@ -32,7 +32,7 @@ def with_ceilings(plans: dict, ceiling: float) -> dict:
 
 def said(plans: dict, seconds: float | None, limit: int = 600, **changes: object) -> str:
     estimate = None if seconds is None else Estimate(seconds, {})
-    html = sentence(expect(request(**changes), plans, estimate, limit))
+    html = sentence(expectation_of(request(**changes), plans, estimate, limit))
     return " ".join(re.sub(r"<[^>]*>", "", unescape(html)).split())
 
 

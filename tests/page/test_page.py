@@ -144,11 +144,11 @@ def test_the_first_form_says_what_the_example_was_asked(loaded: LoadedPipeline) 
     example = example_comparison()
     info = loaded.info.model_copy(update={"source": example.model.source})
     page = Page(replace(loaded, info=info), example)
-    for name, component in page.settings.items():
+    for name, component in page.form.settings.items():
         asked_for = getattr(example.request, name)
         assert component.value == (list(asked_for) if name == "methods" else asked_for)
-    assert page.size.value == example.request.width
-    assert page.factor.value == example.request.factor
+    assert page.form.size.value == example.request.width
+    assert page.form.factor.value == example.request.factor
 
 
 def test_of_an_example_that_another_model_made_the_form_takes_the_methods_alone(
@@ -156,16 +156,16 @@ def test_of_an_example_that_another_model_made_the_form_takes_the_methods_alone(
 ) -> None:
     example = example_comparison()
     page = Page(loaded, example)
-    assert page.settings["methods"].value == list(example.request.methods)
-    assert page.settings["width"].value == loaded.defaults.width
-    assert page.settings["prompt"].value == loaded.examples[0]
+    assert page.form.settings["methods"].value == list(example.request.methods)
+    assert page.form.settings["width"].value == loaded.defaults.width
+    assert page.form.settings["prompt"].value == loaded.examples[0]
 
 
-def test_times_that_cannot_be_trusted_are_measured_three_times_at_a_click(page: Page, monkeypatch) -> None:
+def test_times_that_cannot_be_trusted_are_measured_three_times_at_a_click(page: Page) -> None:
     session = Session()
-    list(asked(page, session, seed=5))
+    *_, last = asked(page, session, seed=5)
     seen = {}
-    for update in page.repeat_on_page(session, from_here()):
+    for update in page.repeat_on_page(session, last[page.view.about], from_here()):
         seen |= update
     request = session.shown.request
     assert (request.repeats, request.seed) == (3, 5)
@@ -219,6 +219,8 @@ def test_a_visitor_whose_result_is_gone_is_told_so_and_sees_no_other(loaded: Loa
     code, said = page.show_script(Session(), "todo", about)
     assert code == ""
     assert "is gone" in said
+    (only,) = page.repeat_on_page(Session(), about, from_here())
+    assert "is gone" in only[page.view.message]
     code, said = page.show_script(Session(), "todo", page.first_view.about)
     assert "ToDo(factor=2)" in code
     assert said == gr.skip()
@@ -259,7 +261,7 @@ def test_a_method_of_somebody_elses_is_a_column_of_the_page_and_in_the_answer_of
     )
     monkeypatch.setattr(methods, "METHODS", (*methods.METHODS, theirs))
     page, session = Page(loaded, example=None), Session()
-    assert ("Else's", "elses") in page.settings["methods"].choices
+    assert ("Else's", "elses") in page.form.settings["methods"].choices
     *_, last = asked(page, session, methods=["baseline", "elses"])
     image = session.shown.comparison.result("elses").image
     assert same_picture(pictures(page, last)["elses"], image)

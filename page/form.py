@@ -1,0 +1,157 @@
+"""The form: every field of a `Request`, most of them in "More settings", and the two buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from compare.methods import known_methods
+from compare.models.load import LoadedPipeline
+from compare.report import Comparison
+from compare.request import SIZE_MULTIPLE, SIZES
+from page.api import SETTINGS, UNLISTED
+from page.html import render
+from page.presets import (
+    FACTOR_OF,
+    FACTORS,
+    NEW_SEED,
+    SAME,
+    Preset,
+    constant,
+    presets_of,
+    set_size,
+    size_of,
+)
+from server.limits import Limits
+
+EXAMPLES = 6  # prompts that are a click away
+CHIPS = 5  # methods that are shown at once; the style sheet hides the others
+IN_BROWSER = {"queue": False, **UNLISTED}
+
+
+@dataclass(frozen=True)
+class Form:
+    """The components."""
+
+    settings: dict[str, gr.components.Component]
+    """By the field of a `Request`."""
+    compare: gr.Button
+    stop: gr.Button
+    examples: tuple[gr.Button, ...]
+    new_seed: gr.Button
+    presets: tuple[Preset, ...]
+    size: gr.Radio
+    factor: gr.Radio
+
+    @property
+    def ordered(self) -> list[gr.components.Component]:
+        """The settings in the order of `SETTINGS`."""
+        return [self.settings[name] for name in SETTINGS]
+
+    def connect(self) -> list[Callable[..., Any]]:
+        """Make the shortcuts set their fields, and the fields their shortcuts. Returns the triggers by which
+        a visitor changes a setting on which time and gain depend."""
+        settings, factor = self.settings, self.settings["factor"]
+        side = [settings["width"], settings["height"]]
+        for button in self.examples:
+            button.click(None, None, settings["prompt"], js=constant(button.value), **IN_BROWSER)
+        self.new_seed.click(None, None, settings["seed"], js=NEW_SEED, **IN_BROWSER)
+        preset = self.size.input(
+            None, [self.size, factor], [*side, factor, self.factor], js=set_size(self.presets), **IN_BROWSER
+        )
+        chosen = self.factor.input(None, self.factor, factor, js=SAME, **IN_BROWSER)
+        gr.on([each.change for each in side], None, side, self.size, js=size_of(self.presets), **IN_BROWSER)
+        factor.change(None, factor, self.factor, js=FACTOR_OF, **IN_BROWSER)
+        typed = [component.blur for component in settings.values() if isinstance(component, gr.Number)]
+        return [settings["methods"].input, preset.then, chosen.then, *typed]
+
+
+def add_form(loaded: LoadedPipeline, first: dict[str, Any], limits: Limits) -> Form:
+    """Lay the form out.
+
+    Args:
+        first: what it says at first.
+        limits: which the help names.
+    """
+    with gr.Column(elem_classes="controls"):
+        with gr.Row(elem_classes="go"):
+            prompt = gr.Textbox(
+                first["prompt"], label="Prompt", placeholder="What to draw", max_lines=4, scale=6,
+                show_label=False, container=False, elem_id="prompt", min_width=280,
+            )  # fmt: skip
+            compare = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
+            stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90)
+        with gr.Row(elem_classes="examples"):
+            examples = tuple(
+                gr.Button(example, size="sm", min_width=0, elem_classes="example")
+                for example in loaded.examples[:EXAMPLES]
+            )
+        presets = presets_of(loaded.defaults)
+        with gr.Row(elem_classes="choices"):
+            size = _size(presets, first)
+            factor = gr.Radio(
+                FACTORS, value=first["factor"] if first["factor"] in FACTORS else None, label="Factor",
+                elem_id="factors", min_width=0,
+            )  # fmt: skip
+            methods = methods_group(first["methods"], elem_id="methods")
+            if (others := len(known_methods()) - CHIPS) > 0:
+                gr.HTML(render("more_methods", count=others), elem_classes="others")
+        with gr.Accordion("More settings", open=False, elem_id="more-settings"):
+            negative_prompt = gr.Textbox(
+                first["negative_prompt"], label="Negative prompt", max_lines=4, elem_id="negative-prompt"
+            )
+            with gr.Row(elem_classes="numbers"):
+                numbers = _numbers(first)
+                new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
+            if loaded.vocabulary:
+                gr.HTML(render("vocabulary", seen=loaded.vocabulary))
+            gr.HTML(render("settings_help", sizes=SIZES, multiple=SIZE_MULTIPLE, limits=limits))
+    settings = {"prompt": prompt, "negative_prompt": negative_prompt, "methods": methods, **numbers}
+    return Form(settings, compare, stop, examples, new_seed, presets, size, factor)
+
+
+def first_settings(loaded: LoadedPipeline, example: Comparison | None) -> dict[str, Any]:
+    """What the form says at first, in the order of `SETTINGS`: the example's settings if this model made it,
+    or else those that suit the model."""
+    first = loaded.request(loaded.examples[0])
+    if example is not None:
+        first = replace(first, methods=example.request.methods)
+        if example.model.source == loaded.info.source:
+            first = example.request
+    settings = {name: getattr(first, name) for name in SETTINGS}
+    known = [method.id for method in known_methods()]
+    return {**settings, "methods": [id for id in first.methods if id in known]}
+
+
+def methods_group(chosen: Sequence[str], elem_id: str | None = None) -> gr.CheckboxGroup:
+    """All methods that can be chosen."""
+    choices = [(method.label, method.id) for method in known_methods()]
+    return gr.CheckboxGroup(
+        choices, value=list(chosen), label="Methods", elem_id=elem_id, scale=4, min_width=280
+    )
+
+
+def _size(presets: tuple[Preset, ...], first: dict[str, Any]) -> gr.Radio:
+    sides = [preset.side for preset in presets]
+    is_preset = first["width"] == first["height"] and first["width"] in sides
+    value = first["width"] if is_preset else None
+    return gr.Radio(sides, value=value, label="Size", elem_id="size", min_width=0)
+
+
+def _numbers(first: dict[str, Any]) -> dict[str, gr.Number]:
+    # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
+    return {
+        name: gr.Number(first[name], label=label, step=step, elem_id=id, min_width=80)
+        for name, label, id, step in (
+            ("width", "Width", "width", 64),
+            ("height", "Height", "height", 64),
+            ("factor", "Factor", "factor", 1),
+            ("steps", "Steps", "steps", 1),
+            ("guidance_scale", "Guidance", "guidance", 0.5),
+            ("repeats", "Repeats", "repeats", 1),
+            ("seed", "Seed", "seed", 1),
+        )
+    }
