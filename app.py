@@ -139,15 +139,10 @@ class Page:
             concurrency_limit=None,
             **UNLISTED,
         )
-        gr.on(
-            [self.blocks.load, *form.connect(), compared.then, repeated.then],
-            self.expect,
-            inputs=form.ordered,
-            outputs=self.expectation,
-            queue=False,
-            trigger_mode="always_last",
-            **UNLISTED,
-        )
+        expecting = {"inputs": form.ordered, "outputs": self.expectation, "queue": False, **UNLISTED}
+        gr.on([self.blocks.load, *form.changed], self.expect, trigger_mode="always_last", **expecting)
+        for before in (*form.connect(), compared, repeated):
+            before.then(self.expect, **expecting)
         # A plain handler outside of gradio's queue: after `cancels=` the run would keep computing.
         form.stop.click(self.stop, view.session, form.stop, queue=False, **UNLISTED)
         view.details.method.input(

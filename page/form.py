@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from compare.methods import known_methods
 from compare.models.load import LoadedPipeline
@@ -51,9 +52,14 @@ class Form:
         """The settings in the order of `SETTINGS`."""
         return [self.settings[name] for name in SETTINGS]
 
-    def connect(self) -> list[Callable[..., Any]]:
-        """Make the shortcuts set their fields, and the fields their shortcuts. Returns the triggers by which
-        a visitor changes a setting on which time and gain depend."""
+    @property
+    def changed(self) -> list[Callable[..., Any]]:
+        """The triggers by which a visitor changes what time and gain depend on, beside the shortcuts."""
+        typed = [component.blur for component in self.settings.values() if isinstance(component, gr.Number)]
+        return [self.settings["methods"].input, *typed]
+
+    def connect(self) -> list[Dependency]:
+        """Make the shortcuts set their fields, which is returned, and the fields their shortcuts."""
         settings, factor = self.settings, self.settings["factor"]
         side = [settings["width"], settings["height"]]
         for button in self.examples:
@@ -65,8 +71,7 @@ class Form:
         chosen = self.factor.input(None, self.factor, factor, js=SAME, **IN_BROWSER)
         gr.on([each.change for each in side], None, side, self.size, js=size_of(self.presets), **IN_BROWSER)
         factor.change(None, factor, self.factor, js=FACTOR_OF, **IN_BROWSER)
-        typed = [component.blur for component in settings.values() if isinstance(component, gr.Number)]
-        return [settings["methods"].input, preset.then, chosen.then, *typed]
+        return [preset, chosen]
 
 
 def add_form(loaded: LoadedPipeline, first: dict[str, Any], limits: Limits) -> Form:
