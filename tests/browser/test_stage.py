@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import gradio as gr
@@ -61,7 +62,7 @@ def pictures() -> list[Picture]:
 
 
 def app() -> gr.Blocks:
-    """The stage, and buttons that do to it what a run does; behind a tab, one that introduces itself."""
+    """The stage, and buttons that do to it what a run does."""
     four = pictures()
     tall = Album(Pictures(get_upload_folder())).file("tall", drawn({}, (64, 192)))
     changes = {
@@ -83,22 +84,34 @@ def app() -> gr.Blocks:
     return blocks
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def launched(blocks: gr.Blocks) -> Iterator[str]:
+    """The app at its address."""
+    _, address, _ = blocks.launch(
+        theme=THEME,
+        css_paths=STYLE_SHEET,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    yield address
+    blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where gradio keeps its files for the time of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        blocks = app()
-        _, local, _ = blocks.launch(
-            theme=THEME,
-            css_paths=STYLE_SHEET,
-            footer_links=[],
-            run_history=False,
-            ssr_mode=False,
-            quiet=True,
-            prevent_thread_lock=True,
-        )
-        yield local
-        blocks.close(verbose=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def address(temporary: None) -> Iterator[str]:
+    with launched(app()) as address:
+        yield address
 
 
 @pytest.fixture
@@ -562,6 +575,28 @@ def test_names_are_text(page: Page) -> None:
     expect(page.locator("[data-pane=todo] figcaption b")).to_have_text(NASTY)
     expect(page.locator("[data-pane=todo] figcaption span")).to_have_text(NASTY)
     expect(page.get_by_role("img", name=NASTY)).to_be_visible()
+
+
+def test_the_difference_introduces_itself_unless_motion_is_unwanted(chromium: Browser) -> None:
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        stage(pictures(), introduce=True)
+    with launched(blocks) as address:
+        for motion, modes in (
+            ("no-preference", ("difference", "side-by-side")),
+            ("reduce", ("side-by-side",)),
+        ):
+            page = chromium.new_page(reduced_motion=motion)
+            page.goto(address)
+            for mode in modes:
+                page.locator(f"#stage[data-mode={mode}]").wait_for(timeout=WAIT)
+            page.close()
+        page = chromium.new_page(reduced_motion="no-preference")
+        page.goto(address)
+        page.locator("#stage[data-mode=difference]").wait_for(timeout=WAIT)
+        press(page, "Difference")  # who wants to see it keeps it
+        page.wait_for_timeout(2500)
+        expect(page.locator("#stage")).to_have_attribute("data-mode", "difference")
+        page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
