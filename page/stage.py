@@ -1,7 +1,7 @@
 """The stage: the pictures of a comparison in one viewer.
 
-The browser gets `templates/stage.html`, `stage.css` and `stage.js` once. The value of the component is only data
-and the script draws it, so zoom, mode and choice stay when a preview becomes a picture.
+The browser gets `templates/stage.html`, `stage.css` and `stage.js` once. The value of the component is only
+data, which the script draws. So zoom, mode and choice stay when a preview becomes a picture.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class FlipMap:
 
     @property
     def picture(self) -> Image.Image:
-        """The map in its authors' colours (magma): black where nothing differs, pale yellow where all does."""
+        """The map in its authors' colours (magma): black where nothing differs, pale where all does."""
         from matplotlib import colormaps  # takes a moment, and sweeps want the value alone
 
         levels = np.rint(self.errors.clip(0, 1) * 255).astype(np.uint8)

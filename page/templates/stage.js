@@ -322,8 +322,8 @@ class Stage {
     }
     const spot = spots[number];
     if (!spot) {
-      const nothing = "No pixel differs from Baseline.";
-      this.setStatus(spots.length ? "There are only " + spots.length + " such places." : nothing);
+      const few = spots.length === 1 ? "Only 1 place differs." : "Only " + spots.length + " places differ.";
+      this.setStatus(spots.length ? few : "No pixel differs from Baseline.");
       return;
     }
     this.setStatus("");

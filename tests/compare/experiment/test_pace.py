@@ -53,7 +53,7 @@ def test_warm_up_decoding_and_repeats_are_part_of_it() -> None:
     timed(pace, asked, "baseline", 10.0, decoding=0.5)
     timed(pace, asked, "todo", 6.0, decoding=0.5)
     estimate = pace.estimate(asked, plans(asked))
-    assert estimate.denoising == {"baseline": 10.0, "todo": 6.0}
+    assert estimate.denoising == pytest.approx({"baseline": 10.0, "todo": 6.0})
     spin_up = 1.0 + 0.5
     assert estimate.seconds == pytest.approx(spin_up + 2 * (10 + 1 + 0.5) + 2 * (6 + 0.6 + 0.5))
 
@@ -61,21 +61,21 @@ def test_warm_up_decoding_and_repeats_are_part_of_it() -> None:
 def test_a_method_that_was_not_timed_is_judged_by_its_work() -> None:
     pace, asked = Pace(), request()
     timed(pace, asked, "baseline", 10.0)
-    assert pace.estimate(asked, plans(asked)).denoising == {"baseline": 10.0, "todo": 5.0}
+    assert pace.estimate(asked, plans(asked)).denoising == pytest.approx({"baseline": 10.0, "todo": 5.0})
 
 
 def test_guidance_steps_and_size_change_the_work() -> None:
     pace = Pace()
     timed(pace, request(), "baseline", 10.0)
     larger = request(width=1024, steps=20, guidance_scale=4.0, methods=("baseline",))
-    assert pace.estimate(larger, plans(larger)).denoising == {"baseline": 80.0}
+    assert pace.estimate(larger, plans(larger)).denoising == pytest.approx({"baseline": 80.0})
 
 
 def test_the_nearest_size_counts_and_what_is_far_away_says_nothing() -> None:
     pace, asked = Pace(), request(methods=("baseline",))
     timed(pace, request(width=256, height=512), "baseline", 99.0)
     timed(pace, asked, "baseline", 10.0)
-    assert pace.estimate(asked, plans(asked)).denoising == {"baseline": 10.0}
+    assert pace.estimate(asked, plans(asked)).denoising == pytest.approx({"baseline": 10.0})
     far = request(width=2048, height=2048, methods=("baseline",))
     assert pace.estimate(far, plans(far)) is None
 
@@ -84,22 +84,22 @@ def test_one_slow_run_among_many_changes_nothing() -> None:
     pace, asked = Pace(), request(methods=("baseline",))
     for seconds in (10.0, 10.0, 60.0, 10.0):
         timed(pace, asked, "baseline", seconds)
-    assert pace.estimate(asked, plans(asked)).denoising == {"baseline": 10.0}
+    assert pace.estimate(asked, plans(asked)).denoising == pytest.approx({"baseline": 10.0})
 
 
 def test_fewer_steps_take_the_time_that_they_are_given() -> None:
     pace, asked = Pace(), request(methods=("baseline", "todo", "fewer-steps"))
     timed(pace, asked, "baseline", 10.0)
     timed(pace, asked, "todo", 6.0)
-    assert pace.estimate(asked, plans(asked)).denoising["fewer-steps"] == 6.0
+    assert pace.estimate(asked, plans(asked)).denoising["fewer-steps"] == pytest.approx(6.0)
 
 
 def test_what_nobody_counted_is_judged_by_itself_alone() -> None:
     pace, asked = Pace(), request(methods=("baseline", "pab"))
     work = plans(asked, counted=False)
     timed(pace, asked, "baseline", 10.0)
-    assert pace.estimate(asked, work).denoising["pab"] == 10.0  # at most
+    assert pace.estimate(asked, work).denoising["pab"] == pytest.approx(10.0)  # at most
     times = Times(denoising=(8.0,), decoding=0.0)
     image = Image.new("RGB", (8, 8))
     pace.add(asked, Result(method="pab", steps=10, times=times, plan=work["pab"], image=image))
-    assert pace.estimate(asked, work).denoising == {"baseline": 10.0, "pab": 8.0}
+    assert pace.estimate(asked, work).denoising == pytest.approx({"baseline": 10.0, "pab": 8.0})
