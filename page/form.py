@@ -87,8 +87,8 @@ def add_form(loaded: LoadedPipeline, first: dict[str, Any], limits: Limits) -> F
                 first["prompt"], label="Prompt", placeholder="What to draw", max_lines=4, scale=6,
                 show_label=False, container=False, elem_id="prompt", min_width=280,
             )  # fmt: skip
-            compare = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
-            stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=90)
+            compare = gr.Button("Compare", variant="primary", elem_id="compare", scale=0, min_width=140)
+            stop = gr.Button("Stop", interactive=False, elem_id="stop", scale=0, min_width=110)
         with gr.Row(elem_classes="examples"):
             examples = tuple(
                 gr.Button(example, size="sm", min_width=0, elem_classes="example")

@@ -82,7 +82,8 @@ class Pace:
         for method in sorted(request.chosen, key=lambda method: method.steps is not None):
             steps = _steps(method, request, denoising)
             flops = _flops(plans[method.id]) if method.id in plans else whole
-            same = _like(samples, method.id, pixels) or like
+            known_by = BASELINE if method.steps is not None else method
+            same = _like(samples, known_by.id, pixels) or like
             denoising[method.id] = _rate(same) * _work(request, flops, steps)
             total += request.repeats * (denoising[method.id] * (1 + 1 / steps) + decoding)
         return Estimate(total, denoising)

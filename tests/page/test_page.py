@@ -18,6 +18,7 @@ from PIL import Image, ImageChops
 from app import Page, Session, example_comparison
 from compare import LoadedPipeline, Stopped, Tick, methods
 from compare.methods import Method
+from compare.models.source import BUNDLED_DEFAULTS
 from server.limits import Limits
 from server.runs import BROKEN
 from tests.helpers.visitors import from_here, settings_of
@@ -143,7 +144,7 @@ def test_a_second_run_of_a_window_ends_the_first_and_stop_reaches_it(page: Page)
 def test_the_first_form_says_what_the_example_was_asked(loaded: LoadedPipeline) -> None:
     example = example_comparison()
     info = loaded.info.model_copy(update={"source": example.model.source})
-    page = Page(replace(loaded, info=info), example)
+    page = Page(replace(loaded, info=info, defaults=BUNDLED_DEFAULTS), example)
     for name, component in page.form.settings.items():
         asked_for = getattr(example.request, name)
         assert component.value == (list(asked_for) if name == "methods" else asked_for)
