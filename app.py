@@ -90,7 +90,7 @@ class Page:
             album=Album(self.files),
             request=example.request if example else None,
             comparison=example,
-            whose="An example, made earlier by this code",
+            whose="An example, made earlier",
         )
         with gr.Blocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
             gr.HTML(render("heading", loaded=loaded, environment=environment(loaded.device)))

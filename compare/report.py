@@ -56,6 +56,9 @@ class Times(_Record):
     """One per repeat: the denoising loop alone, synchronised at both ends, previews not counted."""
     decoding: float
     """From the final latents to the picture, in the first repeat."""
+    steps: tuple[float, float] | None = None
+    """The fastest and the slowest of all steps that do the same work; None where steps have no time of their
+    own, as on an accelerator, or nobody knows which are alike."""
 
     @computed_field
     @property

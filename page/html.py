@@ -26,5 +26,6 @@ def render(template: str, **values: object) -> str:
 
 
 def message(kind: str, sentence: str) -> str:
-    """A sentence. `kind` is "error", "progress" or "quiet", for the style sheet."""
+    """A sentence. `kind` is for the style sheet: "error", "stopped", or "progress", which only screen
+    readers need, as the bars say it too."""
     return render("message", kind=kind, sentence=sentence)

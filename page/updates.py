@@ -143,9 +143,9 @@ class RunUpdates:
                 )
                 return self._going_on()
             case Finished(comparison=comparison):
-                return self._end(comparison, "Done.")
+                return self._end(comparison, message("progress", "Done."))
             case Stopped(comparison=comparison):
-                return self._end(comparison, self.job.stop.because or "Stopped.")
+                return self._end(comparison, message("stopped", self.job.stop.because or "Stopped."))
         return {view.session: self.session}  # gradio takes an empty dict for a value
 
     def _going_on(self) -> Updates:
@@ -155,9 +155,10 @@ class RunUpdates:
         return {self.view.stage: stage_value(tuple(self.pictures.values()))}
 
     def _end(self, comparison: Comparison | None, said: str) -> Updates:
+        """`said` is HTML."""
         begun = frozenset(bar.method.id for bar in self.bars.bars if bar.state != "waiting")
         shown = self._shown(comparison=comparison, state="stopped before the first picture", begun=begun)
-        updates = {**self.view.show(shown), **self.view.end(message("progress", said))}
+        updates = {**self.view.show(shown), **self.view.end(said)}
         if comparison is not None:
             self.session.shown = replace(shown, comparison=self.album.encoded(comparison))
         return updates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compare.experiment.notes import uneven_times
 from compare.report import Comparison, Result, Scores
 
 INVISIBLE, HARD_TO_SEE = 40.0, 30.0
@@ -23,26 +24,48 @@ def closeness(scores: Scores) -> str:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """Why a speed-up cannot be trusted. One of the two is not None."""
+class Uneven:
+    """A speed-up cannot be trusted: the same work took very different times."""
 
-    spread_of: Result | None = None
-    """The method, or Baseline, whose repeats took very different times."""
-    bound: float | None = None
-    """What fewer operations can explain, which the speed-up passes."""
+    result: Result
+    """The method, or Baseline, whose work it was."""
+    fastest: float
+    slowest: float
+    """Seconds."""
+    of_steps: bool
+    """Of single steps; otherwise of whole repeats."""
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """A speed-up cannot be trusted: it is more than fewer operations can explain."""
+
+    bound: float
+
+
+Doubt = Uneven | Impossible
 
 
 def doubt(result: Result, baseline: Result | None) -> Doubt | None:
     """Why the speed-up of a result cannot be trusted; None if it can, or if there is none."""
     if result.speedup is None or result.is_baseline:
         return None
-    for timed in filter(None, (result, baseline)):
-        if timed.times.slowest - timed.times.fastest > SPREAD * timed.times.seconds:
-            return Doubt(spread_of=timed)
+    uneven = (_uneven(timed) for timed in (result, baseline) if timed is not None)
+    if found := next(filter(None, uneven), None):
+        return found
     plan = result.plan
     bound = plan.flop_speedup if plan.ceiling is None else plan.ceiling
     if bound is not None and result.speedup > bound * (1 + SPREAD):
-        return Doubt(bound=bound)
+        return Impossible(bound)
+    return None
+
+
+def _uneven(result: Result) -> Uneven | None:
+    times = result.times
+    if times.slowest - times.fastest > SPREAD * times.seconds:
+        return Uneven(result, times.fastest, times.slowest, of_steps=False)
+    if len(times.denoising) == 1 and uneven_times([times.steps or ()]):
+        return Uneven(result, *times.steps, of_steps=True)
     return None
 
 

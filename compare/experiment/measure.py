@@ -144,7 +144,11 @@ class Measured:
         return Result(
             method=column.method.id,
             steps=column.steps,
-            times=Times(denoising=tuple(s.denoising for s in column.samples), decoding=first.decoding),
+            times=Times(
+                denoising=tuple(s.denoising for s in column.samples),
+                decoding=first.decoding,
+                steps=self._fastest_and_slowest(column),
+            ),
             plan=column.plan,
             speedup=baseline.seconds / column.seconds if baseline else None,
             scores=column.scores,
@@ -167,19 +171,28 @@ class Measured:
         )
 
     def _on_the_times(self, done: list[Column]) -> tuple[str, ...]:
-        if self.loaded.device.type != "cpu":
-            return ()  # steps are queued there, and only the whole loop has a time
         same_work: dict[object, list[float]] = {}
         for column in done:
-            work = column.method.counted_patches(self.request)
-            if work is None:
-                continue  # nobody knows which of its steps are alike
-            for sample in column.samples:
-                seconds = sample.step_seconds
-                idle = column.method.idle_steps(self.request, len(seconds))
-                computed = (s for step, s in enumerate(seconds) if step not in idle)
-                same_work.setdefault(work, []).extend(computed)
-        return uneven_times(same_work.values())
+            if steps := self._alike(column):
+                same_work.setdefault(column.method.counted_patches(self.request), []).extend(steps)
+        return uneven_times(same_work.values()) if same_work else ()
+
+    def _fastest_and_slowest(self, column: Column) -> tuple[float, float] | None:
+        steps = self._alike(column)
+        return (min(steps), max(steps)) if steps else None
+
+    def _alike(self, column: Column) -> list[float]:
+        """Seconds of those of its steps that do the same work, as far as that is known."""
+        if self.loaded.device.type != "cpu":
+            return []  # steps are queued there, and only the whole loop has a time
+        if column.method.counted_patches(self.request) is None:
+            return []  # nobody knows which of its steps are alike
+        return [
+            seconds
+            for sample in column.samples
+            for step, seconds in enumerate(sample.step_seconds)
+            if step not in column.method.idle_steps(self.request, len(sample.step_seconds))
+        ]
 
 
 def _label(loaded: LoadedPipeline, request: Request, column: Column) -> dict[str, str]:

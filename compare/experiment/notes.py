@@ -40,7 +40,7 @@ def uneven_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
     Args:
         same_work: seconds of single steps, grouped by what they do.
     """
-    worst = max(same_work, key=lambda seconds: max(seconds) / min(seconds))
+    worst = max(filter(None, same_work), key=lambda seconds: max(seconds) / min(seconds), default=(1.0,))
     if min(worst) < MEASURABLE or max(worst) < UNEVEN * min(worst):
         return ()
     return (
