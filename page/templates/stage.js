@@ -87,6 +87,20 @@ function setText(element, text) {
 /** @param {Layer["kind"]} kind @param {Picture} picture */
 const fileOf = (kind, picture) => (kind === "map" ? picture.flip : picture.file);
 
+/** Save what a link leads to under the name that it has: the server's own, in its answer, would win. @param {Event} event */
+async function download(event) {
+  event.preventDefault();
+  const link = /** @type {HTMLAnchorElement} */ (event.currentTarget);
+  const answer = await fetch(link.href);
+  if (!answer.ok) {
+    window.location.assign(link.href); // which says what is wrong
+    return;
+  }
+  const url = URL.createObjectURL(await answer.blob());
+  make("a", { href: url, download: link.download }).click();
+  URL.revokeObjectURL(url);
+}
+
 /** What all pictures show: how much enlarged, and which point of the picture, 0 to 1, is in the middle. */
 class View {
   zoom = 1;
@@ -542,6 +556,7 @@ class Stage {
         make("a", { class: "download" }, "↓"),
       ),
     );
+    for (const line of lines) line.lastElementChild?.addEventListener("click", download);
     return make("figure", { class: "pane", "data-pane": id }, frame, make("figcaption", {}, ...lines));
   }
 
