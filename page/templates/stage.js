@@ -35,6 +35,8 @@
  * @property {string[]} tags what is written on the picture, from left to right
  */
 
+/** The middle and the width of a square, as parts of the picture. @typedef {{x: number, y: number, width: number}} Spot */
+
 /** @typedef {"side-by-side" | "wipe" | "difference" | "blink"} Mode */
 
 const AT_ONCE = 5; // pictures beside each other
@@ -87,6 +89,23 @@ function setText(element, text) {
 /** @param {Layer["kind"]} kind @param {Picture} picture */
 const fileOf = (kind, picture) => (kind === "map" ? picture.flip : picture.file);
 
+/** @param {Picture} picture */
+const urlOf = (picture) => picture.file?.url;
+
+/** Save what a link leads to under the name that it has: the server's own, in its answer, would win. @param {Event} event */
+async function download(event) {
+  event.preventDefault();
+  const link = /** @type {HTMLAnchorElement} */ (event.currentTarget);
+  const answer = await fetch(link.href);
+  if (!answer.ok) {
+    window.location.assign(link.href); // which says what is wrong
+    return;
+  }
+  const url = URL.createObjectURL(await answer.blob());
+  make("a", { href: url, download: link.download }).click();
+  URL.revokeObjectURL(url);
+}
+
 /** What all pictures show: how much enlarged, and which point of the picture, 0 to 1, is in the middle. */
 class View {
   zoom = 1;
@@ -131,6 +150,7 @@ class Stage {
   pair = { left: null, right: null };
   wipe = 50; // percent of the width
   /** What holds Baseline in view. @type {"key" | "pointer" | null} */ heldBy = null;
+  /** The place of a largest difference, as the view has it; null: none was asked for. @type {Spot | null} */ mark = null;
   width = 0;
   /** The `img` elements, which are kept, so that no picture is decoded anew. @type {Map<string, HTMLImageElement>} */
   images = new Map();
@@ -142,12 +162,12 @@ class Stage {
     this.root = root;
     this.outer = /** @type {HTMLElement} */ (root.closest("#stage") ?? root);
     this.baselineId = baseline;
-    this.viewport = this.find(".viewport");
-    this.panes = this.find(".panes");
-    this.wiper = /** @type {HTMLInputElement} */ (this.find(".wiper"));
+    this.viewport = this.find(".stage-viewport");
+    this.panes = this.find(".stage-panes");
+    this.wiper = /** @type {HTMLInputElement} */ (this.find(".stage-wiper"));
     this.strength = /** @type {HTMLInputElement} */ (this.find("[data-strength] input"));
     this.kind = /** @type {HTMLSelectElement} */ (this.find("[data-kind]"));
-    this.status = this.find(".status");
+    this.status = this.find(".stage-status");
     this.spots = new Spots();
     this.connect();
     new Gestures(this);
@@ -167,6 +187,7 @@ class Stage {
 
   /** @param {Picture[]} pictures */
   setPictures(pictures) {
+    if (JSON.stringify(pictures.map(urlOf)) !== JSON.stringify(this.pictures.map(urlOf))) this.mark = null;
     this.pictures = pictures;
     for (const { id } of pictures) {
       if (!this.choices.has(id)) this.choices.set(id, this.chosen.length < AT_ONCE);
@@ -263,6 +284,8 @@ class Stage {
   setMode(mode) {
     window.clearTimeout(this.introduction);
     this.mode = mode;
+    const isBare = mode === "difference" && this.takesTurns && this.currentPicture === this.baseline;
+    if (isBare && this.others.length) this.current = this.others[0].id; // Baseline has no difference to show
     this.setStatus("");
     this.draw();
   }
@@ -303,6 +326,7 @@ class Stage {
   look(change, glides = false) {
     setAttribute(this.root, "data-glides", glides);
     change(this.view);
+    if (this.view.zoom === 1) this.mark = null;
     this.drawView();
   }
 
@@ -327,6 +351,7 @@ class Stage {
       return;
     }
     this.setStatus("");
+    this.mark = spot;
     this.look((view) => view.show(SPOT_ZOOM, spot.x, spot.y), true);
   }
 
@@ -338,7 +363,7 @@ class Stage {
   /** @param {string} sentence "" to say nothing */
   setStatus(sentence) {
     setText(this.status, sentence);
-    this.find(".hint").hidden = Boolean(sentence);
+    this.find(".stage-hint").hidden = Boolean(sentence);
   }
 
   /** Show the difference for a moment. */
@@ -387,6 +412,8 @@ class Stage {
     fullScreen.addEventListener("click", () => this.toggleFullScreen());
     this.outer.addEventListener("fullscreenchange", () => {
       setAttribute(fullScreen, "aria-pressed", String(document.fullscreenElement === this.outer));
+      this.measure();
+      this.draw();
     });
 
     this.outer.addEventListener("keydown", (event) => this.onKey(event));
@@ -444,8 +471,8 @@ class Stage {
     const isEmpty = !this.pictures.length;
     setAttribute(this.outer, "data-mode", this.mode);
     setAttribute(this.root, "data-narrow", this.isNarrow);
-    for (const part of this.all(".bar, .options, .viewport")) part.hidden = isEmpty;
-    this.find(".empty").hidden = !isEmpty;
+    for (const part of this.all(".stage-bar, .stage-options, .stage-viewport")) part.hidden = isEmpty;
+    this.find(".stage-empty").hidden = !isEmpty;
     this.drawControls();
     const scene = this.scene;
     const shape = JSON.stringify(
@@ -473,7 +500,7 @@ class Stage {
     setAttribute(this.find("[data-hold]"), "disabled", !hasBaseline);
     for (const option of this.all("[data-option]")) option.hidden = option.dataset.option !== this.mode;
     this.wiper.hidden = this.mode !== "wipe";
-    setText(this.find(".hint"), HINTS[this.mode]);
+    setText(this.find(".stage-hint"), HINTS[this.mode]);
 
     const hasMaps = this.pictures.some((picture) => picture.flip);
     this.find("[data-kinds]").hidden = !hasMaps;
@@ -485,12 +512,12 @@ class Stage {
   }
 
   drawChips() {
-    const chips = this.find(".chips");
+    const chips = this.find(".stage-chips");
     chips.hidden = this.mode === "wipe" || this.pictures.length < 2;
     if (chips.children.length !== this.pictures.length) {
       chips.replaceChildren(
         ...this.pictures.map((_, index) => {
-          const chip = make("button", { type: "button", class: "chip" }, make("i", { "aria-hidden": "true" }), make("span"));
+          const chip = make("button", { type: "button", class: "stage-chip" }, make("i", { "aria-hidden": "true" }), make("span"));
           chip.addEventListener("click", () => {
             const picture = this.pictures[index];
             if (this.takesTurns) this.switchTo(picture);
@@ -525,31 +552,32 @@ class Stage {
   newPane({ id, layers, captions }) {
     const stack = make(
       "div",
-      { class: "stack" },
+      { class: "stage-stack" },
       ...layers.map(({ kind, picture }) => {
-        const layer = make("div", { class: "layer", "data-layer": kind, "data-picture": picture.id });
+        const layer = make("div", { class: "stage-layer", "data-layer": kind, "data-picture": picture.id });
         const isMissing = !fileOf(kind, picture);
         layer.append(isMissing ? make("p", {}, kind === "map" ? "No map yet." : "") : this.image(id, kind, picture));
         return layer;
       }),
     );
-    const frame = make("div", { class: "frame" }, stack, make("div", { class: "tags", "aria-hidden": "true" }));
+    const frame = make("div", { class: "stage-frame" }, stack, make("div", { class: "stage-tags", "aria-hidden": "true" }));
     const lines = captions.map(() =>
       make(
         "div",
-        { class: "caption" },
+        { class: "stage-caption" },
         make("p", {}, make("i", { "aria-hidden": "true" }), make("b"), make("span")),
-        make("a", { class: "download" }, "↓"),
+        make("a", { class: "stage-download" }, "↓"),
       ),
     );
-    return make("figure", { class: "pane", "data-pane": id }, frame, make("figcaption", {}, ...lines));
+    for (const line of lines) line.lastElementChild?.addEventListener("click", download);
+    return make("figure", { class: "stage-pane", "data-pane": id }, frame, make("figcaption", {}, ...lines));
   }
 
   /** @param {HTMLElement} element @param {Pane} pane */
   drawPane(element, { id, layers, captions, tags }) {
     const current = this.currentPicture;
     layers.forEach(({ kind, picture }, index) => {
-      const layer = /** @type {HTMLElement} */ (element.querySelectorAll(".layer")[index]);
+      const layer = /** @type {HTMLElement} */ (element.querySelectorAll(".stage-layer")[index]);
       const isSeen = this.mode !== "blink" || kind === "held" || picture === current;
       setAttribute(layer, "data-away", !isSeen);
       const file = fileOf(kind, picture);
@@ -558,11 +586,11 @@ class Stage {
       setAttribute(image, "src", file.url);
       image.alt = kind === "held" || kind === "difference" || !isSeen ? "" : picture.alt;
     });
-    const stack = /** @type {HTMLElement} */ (element.querySelector(".stack"));
+    const stack = /** @type {HTMLElement} */ (element.querySelector(".stage-stack"));
     setAttribute(stack, "data-brightened", layers.some(({ kind }) => kind === "difference"));
-    const tagBar = /** @type {HTMLElement} */ (element.querySelector(".tags"));
+    const tagBar = /** @type {HTMLElement} */ (element.querySelector(".stage-tags"));
     if (tagBar.textContent !== tags.join("")) tagBar.replaceChildren(...tags.map((tag) => make("span", {}, tag)));
-    captions.forEach((picture, index) => this.drawCaption(element.querySelectorAll(".caption")[index], picture));
+    captions.forEach((picture, index) => this.drawCaption(element.querySelectorAll(".stage-caption")[index], picture));
   }
 
   /** @param {Element} line @param {Picture} picture */
@@ -603,13 +631,25 @@ class Stage {
   layOut(panes) {
     const [first] = this.pictures;
     if (!first) return;
-    const gap = 12;
-    const fits = (this.width + gap) / panes - gap >= LEAST_WIDTH;
-    const columns = fits ? panes : Math.ceil(panes / 2);
+    const columns = this.columnsFor(panes, first.width / first.height);
     const { style } = this.root;
     style.setProperty("--ratio", String(first.width / first.height));
     style.setProperty("--columns", String(columns));
     style.setProperty("--rows", String(Math.ceil(panes / columns)));
+  }
+
+  /** One row, if pictures do not get too small in it; in full screen what makes them largest. @param {number} panes @param {number} ratio */
+  columnsFor(panes, ratio) {
+    if (document.fullscreenElement !== this.outer) {
+      return this.width / panes >= LEAST_WIDTH ? panes : Math.ceil(panes / 2);
+    }
+    /** @param {number} columns */
+    const widthIn = (columns) => {
+      const rows = Math.ceil(panes / columns);
+      return Math.min(this.width / columns, ((window.innerHeight - 128) / rows - 44) * ratio); // as in stage.css
+    };
+    const all = Array.from({ length: panes }, (_, index) => index + 1);
+    return all.reduce((best, columns) => (widthIn(columns) >= widthIn(best) ? columns : best), 1);
   }
 
   drawView() {
@@ -618,6 +658,12 @@ class Stage {
     style.setProperty("--zoom", String(zoom));
     style.setProperty("--x", (0.5 - x * zoom) * 100 + "%");
     style.setProperty("--y", (0.5 - y * zoom) * 100 + "%");
+    if (this.mark && zoom > 1) {
+      style.setProperty("--mark-x", (0.5 + (this.mark.x - x) * zoom) * 100 + "%");
+      style.setProperty("--mark-y", (0.5 + (this.mark.y - y) * zoom) * 100 + "%");
+      style.setProperty("--mark-width", this.mark.width * zoom * 100 + "%");
+    }
+    setAttribute(this.root, "data-marked", this.mark !== null && zoom > 1);
     setAttribute(this.root, "data-zoomed", zoom > 1);
     setAttribute(this.root, "data-sharp", zoom > SHARP_FROM);
     const reset = this.find("[data-zoom=reset]");
@@ -657,7 +703,7 @@ class Gestures {
 
   /** @param {Event} event */
   frameOf(event) {
-    return /** @type {Element} */ (event.target).closest(".frame");
+    return /** @type {Element} */ (event.target).closest(".stage-frame");
   }
 
   /** Where on a frame, 0 to 1. @param {{clientX: number, clientY: number}} point @param {Element} frame */
@@ -772,7 +818,7 @@ class Gestures {
 
 /** Finds where pictures differ most. */
 class Spots {
-  /** @type {Map<string, Promise<{x: number, y: number}[]>>} */ found = new Map();
+  /** @type {Map<string, Promise<Spot[]>>} */ found = new Map();
 
   /**
    * The places, 0 to 1, far from each other, where the mean difference of a small square is largest.
@@ -806,12 +852,12 @@ class Spots {
           const sum = at(side, side) - at(0, side) - at(side, 0) + at(0, 0);
           const key = y * w + x;
           if (sum > (squares.get(key)?.sum ?? 0)) {
-            squares.set(key, { sum, x: (x + side / 2) / w, y: (y + side / 2) / h });
+            squares.set(key, { sum, x: (x + side / 2) / w, y: (y + side / 2) / h, width: side / w });
           }
         }
       }
     }
-    /** @type {{x: number, y: number}[]} */
+    /** @type {Spot[]} */
     const spots = [];
     for (const square of [...squares.values()].sort((one, other) => other.sum - one.sum)) {
       if (spots.every((spot) => Math.hypot(spot.x - square.x, spot.y - square.y) > 0.2)) spots.push(square);
