@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
+
+from compare.methods import BASELINE
+
+if TYPE_CHECKING:
+    from compare.bench.report import BenchReport
+    from compare.methods import Method
+    from compare.study.curve import Spread
+    from todo_patch.plan import BlockPlan
 
 PROJECT = Path(__file__).resolve().parents[1]
 FILE = PROJECT / "assets" / "figures.json"
@@ -17,8 +26,12 @@ RESULTS = PROJECT / "docs" / "results"
 SWEEPS = (("large",), ("centre", "time"), ("between",), ("larger",))
 """Of the study of the rotating grid: for each chart the sweeps that it shows. A later one adds only methods
 that those before it have not."""
-BENCHES = "h200"
-"""A folder of benchmarks: one folder for each, with its `bench.json`."""
+BENCHES = (
+    ("h200/sdxl-1024", "h200/sdxl-1536", "h200/sdxl-2048"),
+    ("h200/sd15", "h200/sd15-2048"),
+    ("h200/sdxl-1024-runs",),
+)
+"""For each chart the folders of its benchmarks."""
 COUNTED = (("mini", 512), ("sd15", 1024), ("sdxl", 1024), ("sdxl", 2048))
 """Architectures, and sides in pixels, whose work is counted."""
 FACTOR = 2
@@ -58,6 +71,8 @@ class Curves(_Record):
     model: str
     weights: str
     """Their fingerprint."""
+    shipped: bool
+    """Whether they are those of the bundled model as it is now."""
     points: tuple[MethodPoint, ...]
 
 
@@ -67,7 +82,8 @@ class MethodSpeed(_Record):
     width: int
     height: int
     method: str
-    factor: int
+    factor: int | None
+    """None if the method has none."""
     speedup: float
     interval: tuple[float, float] | None
     """95 % confidence interval; None below six rounds."""
@@ -75,22 +91,21 @@ class MethodSpeed(_Record):
     """The speed-up if all that the method works on cost no time."""
     seconds: float
     baseline_seconds: float
+    rounds: int
 
 
 class Speeds(_Record):
-    """A benchmark."""
+    """Benchmarks of one model on one machine, of single steps or of whole runs."""
 
-    folder: str
+    folders: tuple[str, ...]
     """In docs/results."""
-    command: str
+    commands: tuple[str, ...]
     model: str
     device: str
     dtype: str
     attention: str
-    compiled: bool
     steps: int
-    """Of a run that was timed; 0 for single steps."""
-    rounds: int
+    """Of a run that was timed; 0: single steps were."""
     speeds: tuple[MethodSpeed, ...]
 
 
@@ -99,6 +114,8 @@ class Work(_Record):
 
     architecture: str
     model: str
+    parameters: int
+    """Of the UNet."""
     size: int
     grid: tuple[int, int]
     """Of tokens, the finest with self-attention."""
@@ -148,19 +165,23 @@ def figures() -> Figures:
     Raises:
         InvalidRequest, FileNotFoundError: docs/results is not complete.
     """
+    from compare.models.load import load_pipeline
+    from compare.models.source import BUNDLED
+    from compare.models.weights_hash import fingerprint
     from todo_patch import Forecast
     from todo_patch.grid import offset_order
 
+    shipped = fingerprint(load_pipeline(BUNDLED, device="cpu").pipe)
     return Figures(
-        curves=tuple(map(_curves, SWEEPS)),
-        benches=tuple(_benches()),
+        curves=tuple(_curves(sweeps, shipped) for sweeps in SWEEPS),
+        benches=tuple(map(_speeds, BENCHES)),
         work=tuple(_work(architecture, size) for architecture, size in COUNTED),
         rotation=offset_order(FACTOR),
         forecast=Forecast().steps(STEPS),
     )
 
 
-def _curves(sweeps: Sequence[str]) -> Curves:
+def _curves(sweeps: Sequence[str], shipped: str) -> Curves:
     from compare.study.curve import Point, points
     from compare.study.rows import read_sweep
 
@@ -185,6 +206,7 @@ def _curves(sweeps: Sequence[str]) -> Curves:
         device=device,
         model=model,
         weights=weights,
+        shipped=weights == shipped,
         points=tuple(
             MethodPoint(
                 method=point.method,
@@ -200,43 +222,66 @@ def _curves(sweeps: Sequence[str]) -> Curves:
     )
 
 
-def _quartiles(spread: object) -> Quartiles:
-    return Quartiles(**{name: round(getattr(spread, name), DIGITS) for name in Quartiles.model_fields})
+def _quartiles(spread: Spread) -> Quartiles:
+    return Quartiles(low=_rounded(spread.low), middle=_rounded(spread.middle), high=_rounded(spread.high))
 
 
-def _benches() -> Iterator[Speeds]:
+def _speeds(folders: Sequence[str]) -> Speeds:
     from compare.bench.files import load_bench
 
-    for file in sorted((RESULTS / BENCHES).glob("*/bench.json")):
-        report = load_bench(file.parent)
-        timings = [(row, row.run or row.step) for row in report.rows]
-        baselines = {(row.width, row.height): t for row, t in timings if row.method == "baseline" and t}
-        yield Speeds(
-            folder=file.parent.relative_to(RESULTS).as_posix(),
-            command=report.command,
-            model=report.model.name.removesuffix(", random weights"),
-            device=report.environment.accelerator or report.environment.cpu,
-            dtype=report.model.dtype,
-            attention=report.model.attention,
-            compiled=report.request.compiled,
-            steps=report.request.steps,
-            rounds=report.request.rounds,
-            speeds=tuple(
-                MethodSpeed(
-                    width=row.width,
-                    height=row.height,
-                    method=row.method,
-                    factor=row.factor,
-                    speedup=round(timing.paired.median, DIGITS),
-                    interval=timing.paired.interval and tuple(round(x, DIGITS) for x in timing.paired.interval),
-                    bound=timing.limit and round(timing.limit, DIGITS),
-                    seconds=round(timing.median, DIGITS + 2),
-                    baseline_seconds=round(baselines[row.width, row.height].median, DIGITS + 2),
-                )
-                for row, timing in timings
-                if row.factor is not None and timing and timing.paired
-            ),
+    reports = [load_bench(RESULTS / folder) for folder in folders]
+    of_all = {
+        (
+            report.model.name.removesuffix(", random weights"),
+            report.environment.accelerator,
+            report.model.dtype,
+            report.model.attention,
+            report.request.steps,
         )
+        for report in reports
+    }
+    ((model, device, dtype, attention, steps),) = of_all  # one chart has one model on one machine
+    return Speeds(
+        folders=folders,
+        commands=tuple(report.command for report in reports),
+        model=model,
+        device=device,
+        dtype=dtype,
+        attention=attention,
+        steps=steps,
+        speeds=tuple(speed for report in reports for speed in _speeds_of(report)),
+    )
+
+
+def _speeds_of(report: BenchReport) -> Iterator[MethodSpeed]:
+    timings = [(row, row.run or row.step) for row in report.rows]
+    baselines = {row.size: timing for row, timing in timings if row.method == BASELINE.id}
+    for row, timing in timings:
+        if row.factor is None or timing is None:  # Baseline, an upper bound, or it did not fit into memory
+            continue
+        yield MethodSpeed(
+            width=row.width,
+            height=row.height,
+            method=row.method,
+            factor=row.factor if _has_factor(row.variant.method) else None,
+            speedup=_rounded(timing.paired.median),
+            interval=timing.paired.interval and tuple(map(_rounded, timing.paired.interval)),
+            bound=timing.limit and _rounded(timing.limit),
+            seconds=_rounded(timing.median),
+            baseline_seconds=_rounded(baselines[row.size].median),
+            rounds=len(timing.seconds),
+        )
+
+
+def _has_factor(method: Method) -> bool:
+    from compare.bench.variants import Setting
+
+    two, three = (method.patches(Setting(width=0, height=0, factor=factor)) for factor in (2, 3))
+    return two != three
+
+
+def _rounded(value: float) -> float:
+    return round(value, DIGITS)
 
 
 def _work(id: str, size: int) -> Work:
@@ -244,22 +289,24 @@ def _work(id: str, size: int) -> Work:
     from todo_patch import ToDo, plan
 
     shape = architecture(id)
-    counted = plan(empty_unet(shape), ToDo(factor=FACTOR), size, size, shape.vae_scale_factor)
+    unet = empty_unet(shape)
+    counted = plan(unet, ToDo(factor=FACTOR), size, size, shape.vae_scale_factor)
 
-    def part(blocks: Sequence[object]) -> float:
-        return round(sum(block.flops_before for block in blocks) / counted.total_before, DIGITS)
+    def part(blocks: Sequence[BlockPlan]) -> float:
+        return _rounded(sum(block.flops_before for block in blocks) / counted.total_before)
 
     finest = [block for block in counted.blocks if block.level == 0]
     return Work(
         architecture=id,
         model=shape.name,
+        parameters=unet.num_parameters(),
         size=size,
         grid=finest[0].grid,
         finest=part(finest),
         coarser=part([block for block in counted.blocks if block.level > 0]),
-        saved=round(1 - counted.total_after / counted.total_before, DIGITS),
-        speedup=round(counted.speedup, DIGITS),
-        ceiling=round(counted.ceiling, DIGITS),
+        saved=_rounded(1 - counted.total_after / counted.total_before),
+        speedup=_rounded(counted.speedup),
+        ceiling=_rounded(counted.ceiling),
     )
 
 
