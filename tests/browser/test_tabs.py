@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from types import SimpleNamespace
 
 import gradio as gr
@@ -26,24 +27,23 @@ SCREEN = 760
 # Pairs of texts that can be seen and lie on one another.
 OVERLAPS = """
 () => {
-  const rects = [];
-  const walker = document.createTreeWalker(document.querySelector('[role=tabpanel]:not([hidden])') ?? document.body,
-    NodeFilter.SHOW_TEXT);
-  for (let node; (node = walker.nextNode());) {
+  const boxes = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; (node = texts.nextNode());) {
     const parent = node.parentElement;
-    if (!node.data.trim() || !parent.checkVisibility({visibilityProperty: true}) || parent.closest('style')) continue;
+    const text = node.data.trim();
+    if (!text || parent.closest('style') || !parent.checkVisibility({visibilityProperty: true})) continue;
     const range = document.createRange();
     range.selectNodeContents(node);
-    for (const box of range.getClientRects()) {
-      const inset = box.height * 0.2;  // a line's height is more than its letters
-      rects.push({text: node.data.trim(), l: box.left, r: box.right, t: box.top + inset, b: box.bottom - inset, node});
+    for (const {left, right, top, bottom} of range.getClientRects()) {
+      const margin = 0.2 * (bottom - top); // a line is higher than its letters
+      boxes.push({node, text, left, right, top: top + margin, bottom: bottom - margin});
     }
   }
-  const found = [];
-  rects.forEach((a, at) => rects.slice(at + 1).forEach((b) => {
-    if (a.node !== b.node && a.l + 1 < b.r && b.l + 1 < a.r && a.t < b.b && b.t < a.b) found.push([a.text, b.text]);
-  }));
-  return found;
+  const meet = (a, b) =>
+    a.left + 1 < b.right && b.left + 1 < a.right && a.top < b.bottom && b.top < a.bottom;
+  return boxes.flatMap((a, at) =>
+    boxes.slice(at + 1).filter((b) => a.node !== b.node && meet(a, b)).map((b) => [a.text, b.text]));
 }
 """
 
@@ -118,7 +118,7 @@ def test_on_a_phone_the_drawings_stand_below_one_another(open_tab: Callable[...,
     figures = open_tab("How it works", SIZES[2]).locator(".how figure").all()
     boxes = [figure.bounding_box() for figure in figures]
     assert len(boxes) == 5
-    for above, below in zip(boxes, boxes[1:], strict=False):
+    for above, below in pairwise(boxes):
         assert below["y"] >= above["y"] + above["height"]
 
 
