@@ -19,7 +19,7 @@ PSNR = Axis(18, 48, (20, 30, 40))
 BANDS = ((18, 30, "visible"), (30, 40, "hard to see"), (40, 48, "invisible"))
 """Of the difference to Baseline, by PSNR in dB."""
 TIMES = Axis(0.75, 3.0, (1.0, 1.5, 2.0, 2.5, 3.0))
-GROUP = 0.8
+GROUP = 0.9
 """The part of a group's width that its methods take."""
 STUDY = "docs/rotating-grid.md"
 BENCHES = "docs/results/README.md"
@@ -88,7 +88,7 @@ class SpeedChart:
 
 def add_explore() -> None:
     """The contents of the tab, in the context of `gr.Blocks`."""
-    gr.HTML(explore_html(), elem_id="explore")
+    gr.HTML(explore_html(), elem_id="explore", apply_default_css=False)
 
 
 def explore_html(file: Path = FILE) -> str:
