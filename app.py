@@ -38,7 +38,9 @@ from compare.methods import known_methods, missing_methods
 from page.api import SETTINGS, UNLISTED, endpoint, named
 from page.details import REPEATS, add_details
 from page.expectation import expectation_of, sentence
+from page.explore import add_explore
 from page.form import add_form, first_settings, methods_group
+from page.how_it_works import add_how_it_works
 from page.html import message, render
 from page.pictures import Album, Pictures
 from page.shown import Shown
@@ -94,8 +96,13 @@ class Page:
         )
         with gr.Blocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
             gr.HTML(render("heading", loaded=loaded, environment=environment(loaded.device)))
-            with gr.Tabs(elem_id="tabs"), gr.Tab("Compare"), gr.Column(elem_classes="comparison"):
-                self._lay_out()
+            with gr.Tabs(elem_id="tabs"):
+                with gr.Tab("Compare"), gr.Column(elem_classes="comparison"):
+                    self._lay_out()
+                with gr.Tab("Explore"):
+                    add_explore()
+                with gr.Tab("How it works"):
+                    add_how_it_works(loaded)
             self._connect()
             self._add_endpoint()
         # Gradio's queue lets them all start: runs wait in the queue of `server.runs`, and the page says so.

@@ -152,8 +152,8 @@ def fetch_icons(folder: Path) -> Path:
     return icons
 
 
-def render(icons: Path, things: tuple[Thing, ...]) -> list[Image.Image]:
-    """One RGBA picture of ``RENDERED_SIDE`` px a side for each thing."""
+def render(icons: Path, things: tuple[Thing, ...], side: int = RENDERED_SIDE) -> list[Image.Image]:
+    """One RGBA picture of ``side`` px a side for each thing."""
     import resvg_py
 
     collection = json.loads(icons.read_text())
@@ -164,7 +164,7 @@ def render(icons: Path, things: tuple[Thing, ...]) -> list[Image.Image]:
         height = icon.get("height", collection["height"])
         svg = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{RENDERED_SIDE}" height="{RENDERED_SIDE}">{icon["body"]}</svg>'
+            f'width="{side}" height="{side}">{icon["body"]}</svg>'
         )
         png = bytes(resvg_py.svg_to_bytes(svg_string=svg))
         pictures.append(Image.open(io.BytesIO(png)).convert("RGBA"))

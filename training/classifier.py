@@ -24,8 +24,8 @@ from torch import Tensor
 from compare.models.source import BUNDLED, CLASSIFIER
 from compare.study.classifier import Classifier, load_classifier
 from training.artwork import BACKGROUNDS, THINGS
-from training.labelled import SEEN, UNSEEN, Sheet, crowded, draw_sheets, unknown_things
-from training.vae import start_accelerator, to_pixels
+from training.labelled import SEEN, UNSEEN, Sheet, crowded, draw_sheets, to_pixels, unknown_things
+from training.vae import start_accelerator
 
 WEIGHTS = BUNDLED / CLASSIFIER
 SIDES = (128, 160, 192, 256)  # px, of the windows it is trained on

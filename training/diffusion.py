@@ -1,8 +1,8 @@
-"""Trains the UNet and both text encoders on the latents of the crops.
+"""Trains the UNet and both text encoders on the latents of crops.
 
-``python -m training.diffusion --crops 150000`` continues from ``checkpoint.pt`` if there is one, and stops
-after 150,000 crops in all; with ``--cooldown 0.2`` the learning rate falls to zero over the last fifth of
-them. Stopping it loses what came after the last checkpoint.
+``python -m training.diffusion --minutes 60 --sides 128 256`` trains for an hour; with ``--cooldown 0.2`` the
+learning rate falls to zero over the last fifth of it. Stopped, it goes on from the last checkpoint. Another
+``--part`` goes on from the checkpoint too, with a time of its own.
 
 ``torchrun --nproc-per-node 2 -m training.diffusion …`` divides the work between two processes, on CPU cores
 (``OMP_NUM_THREADS=1``) or on GPUs: ``--batch`` is then the batch of each.
@@ -13,24 +13,21 @@ from __future__ import annotations
 import argparse
 import ctypes
 import ctypes.util
-import hashlib
-import json
+import math
 import os
 import platform
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from training import WORK
-from training.crops import HELD_OUT
+from training.crops import Crops, tokenize
 from training.model import (
     TRAIN_TIMESTEPS,
     build_scheduler,
@@ -38,12 +35,13 @@ from training.model import (
     build_tokenizer,
     build_unet,
 )
-from training.vae import start_accelerator, to_pixels
+from training.schedule import Clock
+from training.vae import start_accelerator
 
 CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 SNR_CAP = 5.0
-WARM_UP = 8000  # crops
 CONDITION_SIDES = torch.arange(128, 2049, 64)  # px; a sheet looks the same at every size
+AREA = 128 * 128  # px, of a crop as `--batch` counts them
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
@@ -73,11 +71,6 @@ class Denoiser(nn.Module):
         ).sample
 
 
-def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """(n, 77) token ids, padded as the pipeline pads them."""
-    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-
-
 def velocity_loss(
     denoiser: nn.Module, alphas: Tensor, latents: Tensor, tokens: Tensor, time_ids: Tensor
 ) -> Tensor:
@@ -87,6 +80,7 @@ def velocity_loss(
     # Stratified: one timestep from each of n equal parts of the range.
     n = len(latents)
     t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * TRAIN_TIMESTEPS).long()
+    t = t.clamp(max=TRAIN_TIMESTEPS - 1)  # n - 1 + 0.99999994 is n in float32
     alpha = alphas[t].view(-1, 1, 1, 1)
     signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
     noise = torch.randn_like(latents)
@@ -98,36 +92,14 @@ def velocity_loss(
     return (weight * error).mean()
 
 
-def learning_rate(peak: float, seen: int, crops: int, cooldown: float) -> float:
-    """Warm-up, ``peak``, and a linear fall to zero over the last ``cooldown`` of the run."""
-    left = (crops - seen) / max(1.0, cooldown * crops)
-    return peak * max(0.0, min(1.0, seen / WARM_UP, left if cooldown else 1.0))
+def _time_ids(n: int, side: int, device: torch.device) -> Tensor:
+    """(n, 6) SDXL size conditioning (arXiv 2307.01952, section 2.2): original size, crop, target size.
 
-
-def _time_ids(n: int, device: torch.device) -> Tensor:
-    """(n, 6) SDXL size conditioning (arXiv 2307.01952, section 2.2): original size, crop, target size."""
+    Half of the crops say their own size, as the pipeline does; the others any, so that none is unheard of.
+    """
     sides = CONDITION_SIDES[torch.randint(len(CONDITION_SIDES), (n, 2))]
+    sides[torch.rand(n) < 0.5] = side
     return torch.cat([sides, torch.zeros_like(sides), sides], dim=1).to(device, torch.float32)
-
-
-@torch.no_grad()
-def _latents(data: Path, vae: Path, accelerator: Accelerator) -> Tensor:
-    """(n, 4, h/4, w/4) float16 latents of all crops but those held out, kept on disk under a name of the
-    autoencoder's weights."""
-    weights = (vae / "diffusion_pytorch_model.safetensors").read_bytes()
-    cache = data / f"latents-{hashlib.sha256(weights).hexdigest()[:8]}.pt"
-    with accelerator.main_process_first():
-        if not cache.exists():
-            crops = np.load(data / "crops.npy", mmap_mode="r")[HELD_OUT:]
-            model = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32)
-            model.to(accelerator.device, memory_format=torch.channels_last)
-            parts = []
-            for start in range(0, len(crops), 64):
-                pixels = to_pixels(np.asarray(crops[start : start + 64]), accelerator.device)
-                with accelerator.autocast():
-                    parts.append(model.encode(pixels).latent_dist.mode().half().cpu())
-            torch.save(torch.cat(parts), cache)
-    return torch.load(cache, mmap=True)
 
 
 def _tune_for_crops(device: torch.device) -> None:
@@ -147,12 +119,17 @@ def _tune_for_crops(device: torch.device) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crops", type=int, required=True, help="stop after this many in all")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=9e-4)
-    parser.add_argument("--cooldown", type=float, default=0.0, help="share of the run, at its end")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--part", default="1", help="a name; its time begins when it is first used")
+    parser.add_argument(
+        "--sides", type=int, nargs="+", default=[128], help="px; each step is on one of them at random"
+    )
+    parser.add_argument("--batch", type=int, default=16, help="crops of 128 px, or the same area of others")
+    parser.add_argument("--learning-rate", type=float, default=8e-4)
+    parser.add_argument("--cooldown", type=float, default=0.0, help="share of the time, at its end")
     parser.add_argument("--minutes-between-checkpoints", type=float, default=3.0)
-    parser.add_argument("--data", type=Path, default=WORK / "data")
+    parser.add_argument("--things", type=int, default=60, help="kinds of sticker: the first of artwork.py")
+    parser.add_argument("--captions", type=int, default=64_000, help="how many different ones")
     parser.add_argument(
         "--start", type=Path, help="pipeline folder to begin with while there is no checkpoint"
     )
@@ -164,10 +141,10 @@ def main() -> None:
     device, processes = accelerator.device, accelerator.num_processes
     _tune_for_crops(device)
     tokenizer = build_tokenizer()
-    captions = json.loads((args.data / "captions.json").read_text())[HELD_OUT:]
-    tokens = tokenize(tokenizer, captions)
-    no_caption = tokenize(tokenizer, [""])[0]
-    latents = _latents(args.data, args.vae, accelerator)
+    no_caption = tokenize(tokenizer, [""])[0].to(device)
+    crops = Crops(args.things, tokenizer, device, args.captions)
+    vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32)
+    vae.to(device, memory_format=torch.channels_last)
 
     denoiser = Denoiser(tokenizer).to(device, memory_format=torch.channels_last)
     if args.start and not args.checkpoint.exists():
@@ -175,52 +152,67 @@ def main() -> None:
         for name, part in denoiser.named_children():
             part.load_state_dict(getattr(pipe, name).state_dict())
     optimizer = torch.optim.AdamW(denoiser.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    ema = EMAModel(denoiser.parameters(), decay=0.9993, use_ema_warmup=True, power=0.75)
-    seen = 0
+    ema = EMAModel(denoiser.parameters(), decay=0.9993, use_ema_warmup=True, power=0.75, foreach=True)
+    seen, used = 0, 0.0
     if args.checkpoint.exists():
         state = torch.load(args.checkpoint, map_location="cpu")
         denoiser.load_state_dict(state["denoiser"])
         optimizer.load_state_dict(state["optimizer"])
         ema.load_state_dict(state["ema"])
         seen = state["seen"]
+        used = state["used"] if state["part"] == args.part else 0.0
     ema.to(device)
 
     torch.manual_seed(seen * processes + accelerator.process_index)  # each process sees other crops
     learner = accelerator.prepare_model(denoiser)
     alphas = build_scheduler().alphas_cumprod.to(device)
     alphas[-1] = 0.0  # Euler's scheduler keeps 2^-24 there, to divide by it
-    started, saved, first, losses = time.monotonic(), time.monotonic(), seen, []
-    while seen < args.crops:
-        chosen = torch.randint(len(latents), (args.batch,))
-        words = torch.where(torch.rand(args.batch, 1) < CAPTION_DROPOUT, no_caption, tokens[chosen])
-        rate = learning_rate(args.learning_rate, seen, args.crops, args.cooldown)
+    clock = Clock(args.minutes, used)
+    saved, losses = time.monotonic(), []
+    over = False
+    while not over:
+        side = args.sides[torch.randint(len(args.sides), ())]
+        batch = max(args.batch * AREA // side**2, 1)
+        pixels, words = crops.draw(batch, side)
+        words = torch.where(torch.rand(batch, 1, device=device) < CAPTION_DROPOUT, no_caption, words)
+        rate = clock.rate(args.learning_rate, args.cooldown)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        clean, time_ids = latents[chosen].to(device).float(), _time_ids(args.batch, device)
-        loss = velocity_loss(learner, alphas, clean, words.to(device), time_ids)
+        with torch.no_grad(), accelerator.autocast():
+            clean = vae.encode(pixels).latent_dist.mode().float()
+        loss = velocity_loss(learner, alphas, clean, words, _time_ids(batch, side, device))
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
         optimizer.step()
         ema.step(denoiser.parameters())
-        seen += args.batch * processes
+        clock.step()
+        over = clock.over
+        seen += batch * side**2 // AREA * processes
         if not accelerator.is_main_process:
             continue
         losses.append(loss.detach())
-        if len(losses) == 100:
-            speed = (seen - first) / (time.monotonic() - started)
+        if clock.steps % 100 == 0 or clock.steps == 10:  # the first one soon, to see that it goes well
+            mean = torch.stack(losses).mean().item()
+            if not math.isfinite(mean):
+                raise RuntimeError(
+                    f"The loss is {mean} after {clock.steps} steps, so nothing was saved. Try a smaller "
+                    "--learning-rate; the same command goes on from the last checkpoint."
+                )
             print(
-                f"{time.strftime('%H:%M:%S')} crops {seen}, loss {torch.stack(losses).mean().item():.4f}, "
-                f"learning rate {rate:.1e}, {speed:.1f} crops/s",
+                f"{time.strftime('%H:%M:%S')} area of {seen} crops, loss {mean:.4f}, "
+                f"learning rate {rate:.1e}, {clock.steps / (clock.seconds - used):.2f} steps/s",
                 flush=True,
             )
             losses.clear()
-        if seen >= args.crops or time.monotonic() - saved > 60 * args.minutes_between_checkpoints:
+        if over or time.monotonic() - saved > 60 * args.minutes_between_checkpoints:
             state = {
                 "denoiser": denoiser.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "ema": ema.state_dict(),
                 "seen": seen,
+                "part": args.part,
+                "used": clock.seconds,
             }
             unfinished = args.checkpoint.with_suffix(".part")
             torch.save(state, unfinished)

@@ -7,7 +7,6 @@ float16, every file below 9 MB.
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from compare.models.source import BUNDLED
 from training import WORK
 from training.diffusion import Denoiser
 from training.model import build_scheduler, build_tokenizer
+from training.vocabulary import write_vocabulary
 
 LARGEST_FILE = "8MB"  # Spaces refuse plain git files of 10 MB
 
@@ -49,12 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=WORK / "checkpoint.pt")
     parser.add_argument("--vae", type=Path, default=WORK / "vae")
-    parser.add_argument("--vocabulary", type=Path, default=WORK / "data" / "vocabulary.json")
+    parser.add_argument("--things", type=int, default=60, help="kinds of sticker that it has learnt")
     parser.add_argument("--out", type=Path, default=BUNDLED)
     args = parser.parse_args()
     pipe = assemble(args.checkpoint, args.vae)
     pipe.to(torch.float16).save_pretrained(args.out, max_shard_size=LARGEST_FILE)
-    shutil.copy(args.vocabulary, args.out / "vocabulary.json")
+    write_vocabulary(args.things, args.out / "vocabulary.json")
     sizes = [file.stat().st_size / 1e6 for file in args.out.rglob("*") if file.is_file()]
     print(f"{args.out}: {sum(sizes):.1f} MB in {len(sizes)} files, the largest {max(sizes):.1f} MB")
 

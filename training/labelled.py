@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFilter
 
 from training import WORK
@@ -79,6 +80,12 @@ def draw_sheets(things: int, count: int, side: int, seed: int, choose: Choose = 
         stickers = tuple(Sticker(chosen[sticker.picture], sticker.box) for sticker in stickers)
         sheets.append(Sheet(np.asarray(picture), stickers, background))
     return sheets
+
+
+def to_pixels(pictures: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(n, h, w, 3) uint8 → (n, 3, h, w) in [-1, 1], channels last."""
+    pixels = torch.tensor(pictures, device=device).permute(0, 3, 1, 2).float()
+    return (pixels / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 @cache

@@ -1,8 +1,8 @@
 """All stages from the package of artwork to the shipped folder, with one command.
 
-``python -m training.make`` follows the shipped weights' schedule on a CPU; on a CUDA device it trains longer,
-on more things and on larger crops. After a stop, the same command continues: finished stages are skipped, and
-training resumes from its last checkpoint. ``--scale 0.0005`` tries the same commands on almost no data.
+``python -m training.make`` takes hours on a CPU and half an hour on a CUDA device. After a stop, the same
+command continues: finished stages are skipped, and training resumes from its last checkpoint. ``--scale
+0.0005`` tries the same commands on almost no data.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import torch
 
 from compare.models.source import BUNDLED, CLASSIFIER
 from training import WORK
-
-FEWEST_CROPS = 640  # some are held out, and the latents' scale is measured on 512
 
 
 @dataclass(frozen=True)
@@ -52,31 +50,27 @@ class Places:
     scale: float
     """Of all amounts; 1 for a real model."""
 
-    def data(self, name: str) -> Path:
-        return self.work / f"data-{name}"
-
     def amount(self, whole: int, least: int = 1) -> int:
         return max(round(whole * self.scale), least)
 
-    def crops(self, name: str, things: int, count: int, **more: object) -> Stage:
-        count = self.amount(count, FEWEST_CROPS)
-        return Stage.of("crops", things=things, count=count, out=self.data(name), **more)
+    def minutes(self, whole: float) -> float:
+        return whole * self.scale
 
-    def vae(self, name: str, images: int, **more: object) -> Stage:
-        images = self.amount(images, 64)
-        return Stage.of("vae", images=images, data=self.data(name), out=self.work / "vae", **more)
+    def vae(self, minutes: float, **more: object) -> Stage:
+        return Stage.of("vae", minutes=self.minutes(minutes), out=self.work / "vae", **more)
 
-    def diffusion(self, name: str, crops: int, **more: object) -> Stage:
+    def diffusion(self, part: str, minutes: float, **more: object) -> Stage:
         return Stage.of(
             "diffusion",
-            crops=self.amount(crops, 16),
-            data=self.data(name),
+            part=part,
+            minutes=self.minutes(minutes),
+            captions=self.amount(64_000, 64),
             vae=self.work / "vae",
             checkpoint=self.work / "checkpoint.pt",
             **more,
         )
 
-    def ship(self, name: str, things: int, windows: int) -> tuple[Stage, ...]:
+    def ship(self, things: int, windows: int) -> tuple[Stage, ...]:
         """The model's folder, its classifier, a look at it, and its score."""
         classifier = self.model / CLASSIFIER
         return (
@@ -84,7 +78,7 @@ class Places:
                 "export",
                 checkpoint=self.work / "checkpoint.pt",
                 vae=self.work / "vae",
-                vocabulary=self.data(name) / "vocabulary.json",
+                things=things,
                 out=self.model,
             ),
             Stage.of(
@@ -106,30 +100,24 @@ class Places:
 
 
 def on_a_cpu(at: Places) -> tuple[Stage, ...]:
-    """Few things first, as they are learnt sooner; then the rest; then crops that always show two kinds."""
+    """Few things first, as they are learnt sooner; then the rest; then on larger crops too."""
     return (
-        at.crops("24", things=24, count=24_000),
-        at.vae("24", images=36_000),
-        at.diffusion("24", crops=9_000, batch=8, learning_rate=8e-4),
-        at.diffusion("24", crops=212_000, batch=16, learning_rate=8e-4, cooldown=0.5),
-        at.crops("60", things=60, count=32_000, seed=5_000_000),
-        at.vae("60", images=40_000, learning_rate=1.2e-3),
-        at.diffusion("60", crops=378_000, batch=16, learning_rate=8e-4, cooldown=0.28),
-        at.crops("60-large", things=60, count=6_000, side=256, seed=600_000),
-        at.diffusion("60-large", crops=393_000, batch=8, learning_rate=6e-4, cooldown=0.034),
-        *at.ship("60", things=60, windows=160_000),
+        at.vae(30),
+        at.diffusion("few", 80, things=24, batch=16),
+        at.diffusion("all", 70, things=60, batch=16, cooldown=0.3),
+        at.diffusion("large", 90, things=60, batch=16, sides=(128, 256, 256, 512, 512), cooldown=0.6),
+        *at.ship(things=60, windows=160_000),
     )
 
 
 def on_a_gpu(at: Places) -> tuple[Stage, ...]:
-    """All things at once, large batches, then crops of twice the side."""
+    """Large batches; small crops first, then on larger ones too."""
+    large = {"batch": 512, "learning_rate": 1.5e-3}
     return (
-        at.crops("72", things=72, count=64_000),
-        at.vae("72", images=600_000, batch=64),
-        at.diffusion("72", crops=8_000_000, batch=256, learning_rate=1.5e-3, cooldown=0.5),
-        at.crops("72-large", things=72, count=16_000, side=256, seed=5_000_000),
-        at.diffusion("72-large", crops=9_000_000, batch=64, learning_rate=3e-4, cooldown=0.1),
-        *at.ship("72", things=72, windows=200_000),
+        at.vae(3, side=256, batch=24),
+        at.diffusion("small", 6, things=60, **large),
+        at.diffusion("large", 12, things=60, sides=(128, 256, 256, 512, 512), cooldown=0.6, **large),
+        *at.ship(things=60, windows=160_000),
     )
 
 

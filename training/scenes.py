@@ -19,8 +19,10 @@ PITCH = 104  # px between sticker centres
 STICKER_SIDE = (76, 100)  # px, smallest and largest
 JITTER = 7  # px
 TILT = 14  # degrees
+LARGE = 2.4  # the scale of a sheet of large stickers: 182 to 240 px
+LARGE_WORDS = ("big", "large", "huge")
 FILLERS = (
-    "cute", "beautiful", "small", "big", "tiny", "shiny", "happy", "funny", "old", "new", "realistic",
+    "cute", "beautiful", "small", "tiny", "shiny", "happy", "funny", "old", "new", "realistic",
     "cartoon",
     "photo", "photograph", "painting", "illustration", "masterpiece", "detailed", "quality", "style", "art",
     "bright", "colorful", "render", "sitting", "flying", "sleeping", "forest", "street", "night", "morning",
@@ -90,9 +92,10 @@ def article(noun: str) -> str:
     return "an" if noun[0] in "aeiou" and not noun.startswith("uni") else "a"
 
 
-def _name_thing(rng: random.Random, thing: Thing) -> str:
+def _name_thing(rng: random.Random, thing: Thing, adjective: str) -> str:
     # The usual name half of the time: it is what most people type.
-    singular, plural = thing.names[0] if rng.random() < 0.5 else rng.choice(thing.names)
+    names = thing.names[0] if rng.random() < 0.5 else rng.choice(thing.names)
+    singular, plural = (f"{adjective} {name}".strip() for name in names)
     form = rng.random()
     if form < 0.5:
         return f"{article(singular)} {singular}"
@@ -101,9 +104,12 @@ def _name_thing(rng: random.Random, thing: Thing) -> str:
     return rng.choice(("", "", "many ", "some ", "two ", "three ")) + plural
 
 
-def caption(rng: random.Random, things: Sequence[Thing], background: Background) -> str:
-    """What a person might type for such a sheet, in lower case without punctuation but commas."""
-    names = [_name_thing(rng, thing) for thing in things]
+def caption(rng: random.Random, things: Sequence[Thing], background: Background, adjective: str = "") -> str:
+    """What a person might type for such a sheet, in lower case without punctuation but commas.
+
+    ``adjective`` is said of every thing: one of LARGE_WORDS for a sheet of large stickers.
+    """
+    names = [_name_thing(rng, thing, adjective) for thing in things]
     if len(names) == 1 or rng.random() < 0.2:
         kinds = ", ".join(names)
     else:

@@ -28,7 +28,7 @@ from compare.study.classifier import Classifier, load_classifier
 from compare.study.row_folder import RowFolder
 from training import WORK
 from training.classifier import HELD_OUT_SEED, WEIGHTS
-from training.labelled import draw_sheets
+from training.labelled import draw_sheets, to_pixels
 from training.prompts import Prompt, fixed_prompts
 from training.vae import score_vae
 
@@ -260,10 +260,11 @@ def main() -> None:
         parser.error(str(error))
     wanted = {_key(*picture) for picture in asked}
     sheets = draw_sheets(len(objects), VAE_SCENES, VAE_SIDE, HELD_OUT_SEED)
+    pixels = to_pixels(np.stack([sheet.pixels for sheet in sheets]), loaded.device)
     score = Score(
         settings=settings,
         megabytes=sum(file.stat().st_size for file in args.model.rglob("*") if file.is_file()) / 1e6,
-        vae_psnr=score_vae(loaded.pipe.vae, np.stack([sheet.pixels for sheet in sheets]), loaded.device),
+        vae_psnr=score_vae(loaded.pipe.vae, pixels),
         sizes=summarise([row for row in folder.rows if row.key in wanted], settings.steps),
     )
     (out / "score.json").write_text(score.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from training.classifier import WEIGHTS
 
 @pytest.fixture
 def artwork() -> None:
-    """The emoji that sheets are drawn from; fetched by `training.crops`, not by tests."""
+    """The emoji that sheets are drawn from; fetched by training, not by tests."""
     if not (WORK / "artwork" / "package" / "icons.json").exists():
         pytest.skip("the artwork has not been fetched: see training/README.md")
     pytest.importorskip("resvg_py")

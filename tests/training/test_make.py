@@ -9,7 +9,9 @@ import pytest
 
 from training.make import Places, Stage, make, on_a_cpu, on_a_gpu
 
-STAGES = tuple(Stage.of(module, number=number) for number, module in enumerate(("crops", "vae", "export")))
+STAGES = tuple(
+    Stage.of(module, number=number) for number, module in enumerate(("vae", "diffusion", "export"))
+)
 
 
 def made(stages: tuple[Stage, ...], work: Path, dies_at: Stage | None = None) -> list[Stage]:
@@ -34,7 +36,7 @@ def test_killed_it_goes_on_with_the_stage_that_was_not_finished(tmp_path) -> Non
 
 def test_a_changed_stage_runs_again_with_all_that_come_after_it(tmp_path) -> None:
     made(STAGES, tmp_path)
-    changed = (STAGES[0], Stage.of("vae", number=7), STAGES[2])
+    changed = (STAGES[0], Stage.of("diffusion", number=7), STAGES[2])
     assert made(changed, tmp_path, dies_at=STAGES[2]) == [changed[1]]
     assert made(changed, tmp_path) == [STAGES[2]]
     assert made(STAGES, tmp_path) == list(STAGES[1:])

@@ -10,9 +10,9 @@ from compare.models.load import LoadedPipeline, Source, loaded_pipeline
 from compare.study.row_folder import RowFolder
 from tests.helpers.tiny_models import sdxl_pipeline
 from training.artwork import THINGS
-from training.crops import write_vocabulary
 from training.prompts import Prompt, fixed_prompts
 from training.score import Row, Settings, draw_rows, main, summarise
+from training.vocabulary import write_vocabulary
 
 SIDE = 64
 SETTINGS = Settings(

@@ -19,6 +19,7 @@ from tests.helpers.tiny_models import sdxl_pipeline
 
 RESULTS = Path(__file__).resolve().parents[3] / "docs" / "results"
 METHODS = ("tome", "todo", "todo-processor")
+NAMES = {"SDXL": "SDXL base 1.0", "SD 1.5": "Stable Diffusion 1.5"}
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +94,36 @@ def test_the_committed_files_are_those_of_their_json(name, tmp_path) -> None:
     for file in ("bench.md", "bench.csv"):
         assert (tmp_path / file).read_bytes() == (RESULTS / name / file).read_bytes()
     assert BenchReport.model_validate_json((tmp_path / "bench.json").read_text()) == report
+
+
+def test_every_time_in_the_results_is_in_the_report_of_a_bench() -> None:
+    """Each line of a table with a step in ms is a line of a `bench.md` below."""
+    measured = {line for file in RESULTS.glob("**/bench.md") for line in file.read_text("utf-8").splitlines()}
+    shown = [
+        line
+        for line in (RESULTS / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and "×" in line.split("|")[1] and "(" in line.split("|")[3]
+    ]
+    assert len(shown) > 20
+    assert set(shown) <= measured
+
+
+def test_the_speed_ups_in_the_readme_are_those_of_the_reports() -> None:
+    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in readme.splitlines() if line.startswith(("| SDXL, ", "| SD 1.5, "))]
+    assert len(lines) == 5
+    for line in lines:
+        setting, todo, tome, bound = (cell.strip() for cell in line.strip("|").split("|"))
+        model, size, factor = setting.split(", ")
+        expected = {f"ToDo, {factor}": todo, f"ToMe, {factor}": tome, "Upper bound of ToDo": bound}
+        found: dict[str, set[str]] = {method: set() for method in expected}
+        for file in RESULTS.glob("h200/*/bench.md"):
+            text = file.read_text(encoding="utf-8")
+            if f"\n\n{NAMES[model]}," not in text or "run of 20" in text:
+                continue
+            for row in text.splitlines():
+                cells = [cell.strip() for cell in row.strip("|").split("|")]
+                if cells[0] == size and cells[1] in expected and len(cells) > 3:
+                    found[cells[1]].add(cells[3])
+        for method, speedup in expected.items():
+            assert any(cell.startswith(speedup) for cell in found[method]), (line, method, found)

@@ -1,0 +1,73 @@
+"""Where the points of a chart stand, in percent of its plot from the left and from below.
+
+The templates draw them as HTML over the chart's SVG: text keeps its size on every screen, and every point can
+be focused and has a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from compare.methods import METHODS, Method
+
+SHAPES = ("square", "disc", "diamond", "drop")
+"""Beside their colours, for those who cannot tell these apart."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From `low` to `high`, with lines at `ticks`."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    def at(self, value: float) -> float:
+        """In percent of the axis; what lies beyond an end stands at that end."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(100 * min(max(share, 0), 1), 2)
+
+
+@dataclass(frozen=True)
+class Series:
+    """How the points of one method look."""
+
+    method: Method
+    shape: str
+
+    @property
+    def ink(self) -> str:
+        """What can be read on its colour."""
+        red, green, blue = (int(self.method.colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+        # Relative luminance; black and white have the same contrast to 0.18 (WCAG 2.2).
+        light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+        return "#000" if light > 0.18 else "#fff"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One point."""
+
+    series: Series
+    x: float
+    y: float
+    text: str
+    """In the point, at most two characters."""
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    """What it says to those who point at it."""
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """For screen readers."""
+        return f"{self.title}: " + ", ".join(f"{fact} {value}" for fact, value in self.facts)
+
+
+def all_series(methods: Iterable[str]) -> dict[str, Series]:
+    """The series of these methods by their ids, in the order of the registry."""
+    wanted = set(methods)
+    ordered = [method for method in METHODS if method.id in wanted]
+    return {method.id: Series(method, SHAPES[at % len(SHAPES)]) for at, method in enumerate(ordered)}
