@@ -24,8 +24,8 @@ def save_comparison(comparison: Comparison, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for result in comparison.results:
         _write_png(result.image, folder / f"{result.method}.png")
-        if result.tokens is not None:
-            _write_png(result.tokens, folder / f"{result.method}-tokens.png")
+        if result.token_record is not None:
+            _write_png(result.token_record, folder / f"{result.method}-tokens.png")
     _write_png(contact_sheet(comparison), folder / "comparison.png")
     (folder / "report.json").write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return folder
@@ -47,7 +47,7 @@ def load_comparison(folder: str | Path) -> Comparison:
         with Image.open(folder / f"{method}.png") as picture:
             result["image"] = picture.copy()
         with suppress(FileNotFoundError), Image.open(folder / f"{method}-tokens.png") as picture:
-            result["tokens"] = picture.copy()
+            result["token_record"] = picture.copy()
     return Comparison.model_validate(report)
 
 

@@ -26,7 +26,7 @@ class Tokens:
     """Which tokens a method kept, for the mode that lays them over its picture.
 
     Args:
-        path: the file of `Result.tokens`.
+        path: the file of `Result.token_record`.
         blocks, steps: how many are in it.
         rows, columns: of tokens.
     """
@@ -94,7 +94,7 @@ def tokens_of(result: Result, album: Album) -> Tokens | None:
     Raises:
         OSError: their file cannot be written.
     """
-    if (tokens := result.tokens) is None:
+    if (tokens := result.token_record) is None:
         return None
     blocks, steps = int(tokens.info["blocks"]), int(tokens.info["steps"])
     path = album.file(f"{result.method}-tokens", tokens)

@@ -92,7 +92,7 @@ def measure(measured: Measured, emit: Callable[[Event], None], check_stopped: Ca
 
                 sample = denoiser.denoise(column.steps, on_step, previews=repeat == 1)
             if repeat == 1:
-                column.tokens = tokens.picture()
+                column.token_record = tokens.picture()
         measured.add(column, sample)
         emit(MethodDone(measured.result(column)))
 
@@ -115,7 +115,7 @@ class Column:
     plan: PlanSummary
     samples: list[Sample] = field(default_factory=list)
     scores: Scores | None = None
-    tokens: Image.Image | None = None
+    token_record: Image.Image | None = None
 
     @property
     def seconds(self) -> float:
@@ -165,7 +165,7 @@ class Measured:
             scores=column.scores,
             peak_memory=max(peaks, default=None),
             image=first.image,
-            tokens=column.tokens,
+            token_record=column.token_record,
         )
 
     def comparison(self) -> Comparison | None:

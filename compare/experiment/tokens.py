@@ -68,7 +68,7 @@ class TokenNotes:
         return self._unmerges.get(id(block.block._tome_info))
 
     def picture(self) -> Image.Image | None:
-        """What was noted, as in `Result.tokens`. Ask while the method is still on the pipeline."""
+        """What was noted, as in `Result.token_record`. Ask while the method is still on the pipeline."""
         if not any(note is not None for notes in self._notes for note in notes):
             return None
         grids = [self._read(number, block) for number, block in enumerate(self._blocks)]

@@ -94,7 +94,7 @@ def test_without_the_optional_package_there_is_no_map(album: Album, monkeypatch)
 def test_the_tokens_of_a_result_are_a_file_that_says_how_it_is_read(album: Album) -> None:
     record = Image.new("RGB", (8, 2 * 3 * 4))
     record.info |= {"blocks": "2", "steps": "3"}
-    kept = result("todo", "white").model_copy(update={"tokens": record})
+    kept = result("todo", "white").model_copy(update={"token_record": record})
     tokens = tokens_of(kept, album)
     assert tokens == Tokens(tokens.path, blocks=2, steps=3, rows=4, columns=8)
     with gr.Blocks(analytics_enabled=False):

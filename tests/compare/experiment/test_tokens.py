@@ -58,7 +58,7 @@ def test_todo_keeps_the_tokens_of_its_grid_which_rotates_with_step_and_block(
     last = len(blocks_of(loaded)) - 1
     order = offset_order(2)
     for method, cycle in (("todo", order[:1]), ("todo-rotating", order)):
-        record = stands_for(comparison.result(method).tokens)
+        record = stands_for(comparison.result(method).token_record)
         for noted, number in zip(record, (0, last), strict=True):
             for step, tokens in enumerate(noted):
                 offset = cycle[(step + number) % len(cycle)]
@@ -68,7 +68,7 @@ def test_todo_keeps_the_tokens_of_its_grid_which_rotates_with_step_and_block(
 
 def test_of_tome_it_is_what_it_really_merged(comparison, grid) -> None:
     for method in ("tome", "tome-kv"):
-        record = stands_for(comparison.result(method).tokens)
+        record = stands_for(comparison.result(method).token_record)
         left, _, _ = kept_tokens(grid, ToMe(ratio=0.75, stride=2))
         for tokens in record.reshape(-1, record.shape[-1]):
             assert len(kept(tokens)) == left
@@ -77,7 +77,7 @@ def test_of_tome_it_is_what_it_really_merged(comparison, grid) -> None:
 
 
 def test_calls_that_were_not_made_have_kept_every_token(comparison) -> None:
-    record = stands_for(comparison.result("todo-rotating+forecast").tokens)[0]
+    record = stands_for(comparison.result("todo-rotating+forecast").token_record)[0]
     idle = Forecast().steps(STEPS)
     assert idle
     assert [step for step, tokens in enumerate(record) if len(kept(tokens)) == len(tokens)] == list(idle)
@@ -87,9 +87,9 @@ def test_calls_that_were_not_made_have_kept_every_token(comparison) -> None:
 
 
 def test_of_a_method_that_keeps_all_there_is_no_record(comparison, loaded, request_for) -> None:
-    assert comparison.result("baseline").tokens is None
+    assert comparison.result("baseline").token_record is None
     nothing = finished(run(loaded, request_for(methods=("baseline", "todo", "tome"), factor=1)))
-    assert [result.tokens for result in nothing.results] == [None, None, None]
+    assert [result.token_record for result in nothing.results] == [None, None, None]
 
 
 def test_tomesd_is_left_as_it_was_however_a_run_ends(loaded, request_for) -> None:
