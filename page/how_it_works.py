@@ -42,9 +42,7 @@ Cell = tuple[int, int]
 
 def add_how_it_works(loaded: LoadedPipeline) -> None:
     """The contents of the tab, in the context of `gr.Blocks`."""
-    gr.HTML(
-        how_it_works_html(loaded.info.unet_parameters), elem_id="how-it-works", apply_default_css=False
-    )
+    gr.HTML(how_it_works_html(loaded.info.unet_parameters), elem_id="how-it-works", apply_default_css=False)
 
 
 def how_it_works_html(parameters: int, file: Path = FILE) -> str:
