@@ -164,11 +164,11 @@ def _show(rows: Sequence[Row], out: Path) -> None:
 
 
 def _paired(options: argparse.Namespace) -> int:
-    from compare.study.grid_variants import studied_method
     from compare.study.paired import contrasts, markdown
     from compare.study.paired_plot import plot
     from compare.study.row_folder import read_rows
     from compare.study.rows import Row
+    from compare.study.studied import studied_method
 
     for id in (*options.methods, options.against):
         studied_method(id)
