@@ -1,8 +1,9 @@
-"""A comparison as files: one PNG for each method, a contact sheet and `report.json`."""
+"""A comparison as files: one PNG for each method, one of its tokens, a contact sheet and `report.json`."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -14,7 +15,8 @@ from compare.sheet import contact_sheet
 
 
 def save_comparison(comparison: Comparison, folder: str | Path) -> Path:
-    """Write `report.json`, one `<method>.png` each and the side-by-side `comparison.png`.
+    """Write `report.json`, one `<method>.png` each and the side-by-side `comparison.png`. A method that did
+    not keep every token also has `<method>-tokens.png`.
 
     Files of those names are replaced. Returns the folder, which is made if need be.
     """
@@ -22,6 +24,8 @@ def save_comparison(comparison: Comparison, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for result in comparison.results:
         _write_png(result.image, folder / f"{result.method}.png")
+        if result.token_record is not None:
+            _write_png(result.token_record, folder / f"{result.method}-tokens.png")
     _write_png(contact_sheet(comparison), folder / "comparison.png")
     (folder / "report.json").write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return folder
@@ -39,8 +43,11 @@ def load_comparison(folder: str | Path) -> Comparison:
     if not isinstance(report, dict) or not isinstance(report.get("results"), list):
         raise ValueError(f"{folder / 'report.json'} is not a report of a comparison.")
     for result in report["results"]:
-        with Image.open(folder / f"{method_of(result['method']).id}.png") as picture:
+        method = method_of(result["method"]).id
+        with Image.open(folder / f"{method}.png") as picture:
             result["image"] = picture.copy()
+        with suppress(FileNotFoundError), Image.open(folder / f"{method}-tokens.png") as picture:
+            result["token_record"] = picture.copy()
     return Comparison.model_validate(report)
 
 

@@ -105,6 +105,11 @@ class Result(_Record):
     """Most bytes allocated on the accelerator at any one time in the denoising loop, the model included;
     None on a CPU."""
     image: Image.Image = Field(exclude=True, repr=False)
+    token_record: Image.Image | None = Field(default=None, exclude=True, repr=False)
+    """Which tokens were kept in the first and the last block that the method changes on the finest grid. A
+    pixel for each token, the grids of all steps (`info["steps"]`) of all blocks (`info["blocks"]`) below each
+    other. Red · 256 + green is the index of the token that this one was merged into, or whose key and value
+    stand for its own; its own if it was kept. None if all were, or nobody has noted which."""
 
     @property
     def label(self) -> str:

@@ -14,9 +14,28 @@ from typing import Any
 import gradio as gr
 
 from compare.methods import BASELINE, METHODS
+from compare.report import Result
 from page.html import render
+from page.pictures import Album
 
 STYLE, SCRIPT = (Path(__file__).parent / "templates" / f"stage.{kind}" for kind in ("css", "js"))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Which tokens a method kept, for the mode that lays them over its picture.
+
+    Args:
+        path: the file of `Result.token_record`.
+        blocks, steps: how many are in it.
+        rows, columns: of tokens.
+    """
+
+    path: str
+    blocks: int
+    steps: int
+    rows: int
+    columns: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +52,7 @@ class Picture:
         width, height: pixels. They reserve the picture's place.
         flip: the file of the perceptual difference to Baseline (`Album.flip_file`), if there is one.
         preview: of a run that is still on.
+        tokens: which tokens the method kept (`tokens_of`), if it did not keep all.
     """
 
     id: str
@@ -45,11 +65,12 @@ class Picture:
     height: int
     flip: str | None = None
     preview: bool = False
+    tokens: Tokens | None = None
 
 
 def stage(pictures: Sequence[Picture], introduce: bool = False) -> gr.HTML:
     """The component. Its element has the id "stage" and names its mode in `data-mode`: "side-by-side",
-    "wipe", "difference" or "blink".
+    "wipe", "difference", "blink" or "tokens".
 
     Args:
         pictures: in the order in which they are shown.
@@ -67,6 +88,19 @@ def stage(pictures: Sequence[Picture], introduce: bool = False) -> gr.HTML:
     )
 
 
+def tokens_of(result: Result, album: Album) -> Tokens | None:
+    """Which tokens the method of a result kept; None if all, or if nobody has noted which.
+
+    Raises:
+        OSError: their file cannot be written.
+    """
+    if (tokens := result.token_record) is None:
+        return None
+    blocks, steps = int(tokens.info["blocks"]), int(tokens.info["steps"])
+    path = album.file(f"{result.method}-tokens", tokens)
+    return Tokens(path, blocks, steps, tokens.height // (blocks * steps), tokens.width)
+
+
 def stage_value(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
     """What a handler yields for the component."""
     return [_described(picture) for picture in pictures]
@@ -76,7 +110,11 @@ def _described(picture: Picture) -> dict[str, Any]:
     """A picture as the type `Picture` in `stage.js`."""
     colours = {method.id: method.colour for method in METHODS}
     described = {**vars(picture), "colour": colours.get(picture.id)}
-    return {**described, "file": _file(described.pop("path")), "flip": _file(picture.flip)}
+    files = {"file": _file(described.pop("path")), "flip": _file(picture.flip)}
+    if picture.tokens is not None:
+        described["tokens"] = dict(vars(picture.tokens))
+        described["tokens"]["file"] = _file(described["tokens"].pop("path"))
+    return {**described, **files}
 
 
 def _file(path: str | None) -> dict[str, Any] | None:

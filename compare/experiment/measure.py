@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from statistics import median
+from typing import Any
+
+from PIL import Image
 
 from compare.events import Event, MethodDone, MethodStarted, Started, StepDone
 from compare.experiment.denoising import Denoiser, Sample
@@ -25,6 +28,7 @@ from compare.experiment.device import environment
 from compare.experiment.fidelity import score
 from compare.experiment.flops import plan_summary, plans_of
 from compare.experiment.notes import notes_on, on_fewer_steps, uneven_times
+from compare.experiment.tokens import TokenNotes
 from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline
 from compare.report import Comparison, PlanSummary, Result, Scores, Times
@@ -76,9 +80,15 @@ def measure(measured: Measured, emit: Callable[[Event], None], check_stopped: Ca
         emit(MethodStarted(method.id, column.steps, repeat, request.repeats))
         with method.on(loaded.pipe, request):
             denoiser.warm_up(column.steps)
-            sample = denoiser.denoise(
-                column.steps, lambda *step, id=method.id: emit(StepDone(id, *step)), previews=repeat == 1
-            )
+            with TokenNotes(loaded.pipe) as tokens:
+
+                def on_step(*step: Any, id: str = method.id, tokens: TokenNotes = tokens) -> None:
+                    tokens.step_done()
+                    emit(StepDone(id, *step))
+
+                sample = denoiser.denoise(column.steps, on_step, previews=repeat == 1)
+            if repeat == 1:
+                column.token_record = tokens.picture()
         measured.add(column, sample)
         emit(MethodDone(measured.result(column)))
 
@@ -101,6 +111,7 @@ class Column:
     plan: PlanSummary
     samples: list[Sample] = field(default_factory=list)
     scores: Scores | None = None
+    token_record: Image.Image | None = None
 
     @property
     def seconds(self) -> float:
@@ -154,6 +165,7 @@ class Measured:
             scores=column.scores,
             peak_memory=max(peaks, default=None),
             image=first.image,
+            token_record=column.token_record,
         )
 
     def comparison(self) -> Comparison | None:

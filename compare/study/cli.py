@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,9 @@ def add_sweep(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     sweep.add_argument(
         "--scheduler", metavar="CLASS", help="of diffusers, instead of the model's, with the same settings"
+    )
+    sweep.add_argument(
+        "--no-times", action="store_true", help="the machine does other work too: rows have scores only"
     )
     sweep.add_argument(
         "--shard", default="1/1", metavar="I/N",
@@ -105,13 +107,16 @@ def _workers(options: argparse.Namespace) -> AbstractContextManager[Worker | Ray
     from compare.models.placement import DTYPES
     from compare.study.sweep import load_worker
 
-    load = partial(
-        load_worker,
-        options.model,
-        dtype=DTYPES.get(options.dtype),
-        attention=options.attention,
-        scheduler=options.scheduler,
-    )
+    def load(device: str | None, timed: bool = True) -> Worker:
+        return load_worker(
+            options.model,
+            device=device,
+            dtype=DTYPES.get(options.dtype),
+            attention=options.attention,
+            scheduler=options.scheduler,
+            timed=timed and not options.no_times,
+        )
+
     shares = {"--gpus-per-worker": options.gpus_per_worker, "--cpus-per-worker": options.cpus_per_worker}
     if options.ray is None:
         if any(shares.values()):
@@ -164,11 +169,11 @@ def _show(rows: Sequence[Row], out: Path) -> None:
 
 
 def _paired(options: argparse.Namespace) -> int:
-    from compare.study.grid_variants import studied_method
     from compare.study.paired import contrasts, markdown
     from compare.study.paired_plot import plot
     from compare.study.row_folder import read_rows
     from compare.study.rows import Row
+    from compare.study.studied import studied_method
 
     for id in (*options.methods, options.against):
         studied_method(id)

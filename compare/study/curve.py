@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from compare.statistics import Proportion
-from compare.study.grid_variants import studied_method
 from compare.study.rows import Row
+from compare.study.studied import studied_method
 
 TITLE = 48  # characters in a line
 WIDE = 8  # inches, enough for the names of four methods in a line

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
-from compare import methods
-from compare.methods import TODO, Method, Reduction, known_methods, method_of
-from compare.study.sampling_modes import SAMPLING_MODES, require_whole_runs
+from compare.methods import TODO, Method, Reduction
+from compare.study.sampling_modes import require_whole_runs
 from todo_patch import ToDo, patched
 from todo_patch.blocks import find_denoiser
 from todo_patch.grid import offset_order
@@ -174,13 +173,3 @@ GRID_VARIANTS = (
     ),
 )
 """The choices that docs/rotating-grid.md compares. Sweeps have them; the page does not."""
-
-
-def studied_methods() -> tuple[Method, ...]:
-    """The methods that can be chosen here, the variants of the grid, and other ways to sample it."""
-    return (*known_methods(), *GRID_VARIANTS, *SAMPLING_MODES)
-
-
-def studied_method(id: str) -> Method:
-    """The method with this id, even if it cannot be chosen here. Raises `InvalidRequest` if there is none."""
-    return method_of(id, (*methods.METHODS, *GRID_VARIANTS, *SAMPLING_MODES))

@@ -8,8 +8,8 @@ from statistics import mean
 
 from compare.statistics import mean_interval
 from compare.study.curve import factor_of, place_of, setting_of
-from compare.study.grid_variants import studied_method
 from compare.study.rows import Row
+from compare.study.studied import studied_method
 
 
 @dataclass(frozen=True)

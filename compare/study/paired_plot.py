@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from compare.study.curve import place_of
-from compare.study.grid_variants import studied_method
 from compare.study.paired import FINE_DETAIL, PSNR, SSIM, Contrast
+from compare.study.studied import studied_method
 
 MEASURES = (PSNR, SSIM, FINE_DETAIL)
 MARGINS = 0.8  # inches above and below the lines

@@ -23,10 +23,10 @@ from compare.experiment.worker import run
 from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline, load_pipeline, with_scheduler
 from compare.request import Request, check_number
-from compare.study.grid_variants import studied_methods
 from compare.study.row_folder import RowFolder
 from compare.study.rows import Row, Setup, keys_of, rows_of
 from compare.study.scorers import Scorers
+from compare.study.studied import studied_methods
 
 if sys.version_info >= (3, 11):
     import tomllib

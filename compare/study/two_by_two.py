@@ -20,7 +20,7 @@ QUADRANTS = {"by similarity": (TOME, TOME_KV), "by the grid": (TODO_ALL, TODO)}
 
 
 def markdown(found: Sequence[Point]) -> str:
-    """Medians: speed-up, PSNR and SSIM of each method, for each setting and factor that has all four."""
+    """Medians of PSNR and SSIM, and the speed-up by FLOPs, for each setting and factor that has all four."""
     lines = ["| setting | factor | which | all tokens | keys and values only |", "|---|---|---|---|---|"]
     by_key = {(point.setting, point.factor, point.method): point for point in found}
     for setting, factor in dict.fromkeys((point.setting, point.factor) for point in found):
@@ -31,7 +31,8 @@ def markdown(found: Sequence[Point]) -> str:
         if all(point for row in rows.values() for point in row):
             for which, row in rows.items():
                 cells = [
-                    f"{p.speedup.middle:.2f}×, {p.psnr.middle:.1f} dB, SSIM {p.ssim.middle:.3f}" for p in row
+                    f"{p.psnr.middle:.1f} dB, SSIM {p.ssim.middle:.3f}, {p.flop_speedup:.2f}× by FLOPs"
+                    for p in row
                 ]
                 lines.append(f"| {setting} | {factor} | {which} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

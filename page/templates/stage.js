@@ -17,12 +17,24 @@
  * @property {string | null} colour
  * @property {{url: string} | null} file null: a picture to come
  * @property {{url: string} | null} flip
+ * @property {Tokens | null} tokens
+ */
+
+/**
+ * Which tokens were kept: a picture with a pixel for each, the grids of all steps of all blocks below each other.
+ * Red · 256 + green is the index of the token that stands for this one; its own, if it was kept.
+ * @typedef {object} Tokens
+ * @property {{url: string}} file
+ * @property {number} blocks
+ * @property {number} steps
+ * @property {number} rows
+ * @property {number} columns
  */
 
 /**
  * One picture, or part of one, on a place that layers share.
  * @typedef {object} Layer
- * @property {"picture" | "right" | "difference" | "map" | "held"} kind
+ * @property {"picture" | "right" | "difference" | "map" | "tokens" | "held"} kind
  * @property {Picture} picture
  */
 
@@ -37,7 +49,7 @@
 
 /** The middle and the width of a square, as parts of the picture. @typedef {{x: number, y: number, width: number}} Spot */
 
-/** @typedef {"side-by-side" | "wipe" | "difference" | "blink"} Mode */
+/** @typedef {"side-by-side" | "wipe" | "difference" | "blink" | "tokens"} Mode */
 
 const AT_ONCE = 5; // pictures beside each other
 const NARROW = 640; // CSS pixels, below which pictures take turns
@@ -51,12 +63,15 @@ const SWALLOW = 300; // milliseconds for which a wheel that has zoomed out goes 
 const SPOT_ZOOM = 6;
 const SPOTS = 3;
 const INTRODUCTION = 2000; // milliseconds
+const TOKENS_WIDTH = 1024; // canvas pixels, about, that tokens are drawn on
+const GOLDEN_ANGLE = 137.508; // degrees between the hues of neighbours, so that they are told apart
 
 const HINTS = {
-  "side-by-side": "Wheel or pinch to zoom, drag to move, double-click for the whole picture",
+  "side-by-side": "Wheel zooms, drag moves, double-click resets",
   wipe: "Drag across the picture, or use the arrow keys",
   difference: "Black where the picture equals Baseline's",
   blink: "Keys 1 to 5 switch; hold B for Baseline",
+  tokens: "Clear: kept. Tinted: the kept token with this colour round it stands for it",
 };
 
 /** @param {number} value @param {number} least @param {number} most */
@@ -88,6 +103,35 @@ function setText(element, text) {
 
 /** @param {Layer["kind"]} kind @param {Picture} picture */
 const fileOf = (kind, picture) => (kind === "map" ? picture.flip : picture.file);
+
+/** What stands for each token, in one step of one block. @param {Uint8ClampedArray} pixels @param {Tokens} tokens @param {number} block @param {number} step from 0 */
+function standsFor(pixels, { blocks, steps, rows, columns }, block, step) {
+  const count = rows * columns;
+  const first = (Math.min(block, blocks - 1) * steps + Math.min(step, steps - 1)) * count;
+  return Array.from({ length: count }, (_, at) => pixels[(first + at) * 4] * 256 + pixels[(first + at) * 4 + 1]);
+}
+
+/** Tint what was not kept, and give what was kept, and stands for others, their colour as a border. @param {HTMLCanvasElement} canvas @param {number[]} others what stands for each token @param {Tokens} tokens */
+function drawTokens(canvas, others, { rows, columns }) {
+  const side = Math.max(4, Math.floor(TOKENS_WIDTH / columns));
+  canvas.width = side * columns;
+  canvas.height = side * rows;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const line = Math.max(1, side / 10);
+  context.lineWidth = line;
+  const represents = new Set(others.filter((other, at) => other !== at));
+  others.forEach((other, at) => {
+    const [x, y] = [(at % columns) * side, Math.floor(at / columns) * side];
+    const hue = (other * GOLDEN_ANGLE) % 360;
+    if (other !== at) {
+      context.fillStyle = "hsl(" + hue + " 80% 50% / 72%)";
+      context.fillRect(x, y, side, side);
+    } else if (represents.has(at)) {
+      context.strokeStyle = "hsl(" + hue + " 90% 60%)";
+      context.strokeRect(x + line / 2, y + line / 2, side - line, side - line);
+    }
+  });
+}
 
 /** @param {Picture} picture */
 const urlOf = (picture) => picture.file?.url;
@@ -154,6 +198,8 @@ class Stage {
   width = 0;
   /** The `img` elements, which are kept, so that no picture is decoded anew. @type {Map<string, HTMLImageElement>} */
   images = new Map();
+  /** What the files of tokens hold, by address; null: on its way. @type {Map<string, Uint8ClampedArray | null>} */
+  tokenPixels = new Map();
   drawn = "";
   /** @type {number | undefined} */ introduction;
 
@@ -167,6 +213,8 @@ class Stage {
     this.wiper = /** @type {HTMLInputElement} */ (this.find(".stage-wiper"));
     this.strength = /** @type {HTMLInputElement} */ (this.find("[data-strength] input"));
     this.kind = /** @type {HTMLSelectElement} */ (this.find("[data-kind]"));
+    this.block = /** @type {HTMLSelectElement} */ (this.find("[data-block]"));
+    this.step = /** @type {HTMLInputElement} */ (this.find("[data-step] input"));
     this.status = this.find(".stage-status");
     this.spots = new Spots();
     this.connect();
@@ -267,15 +315,41 @@ class Stage {
       id: picture.id,
       layers: [...this.layersOf(picture), ...held],
       captions: [picture],
-      tags: [],
+      tags: this.mode === "tokens" ? this.countsOf(picture) : [],
     }));
   }
 
   /** @param {Picture} picture @returns {Layer[]} */
   layersOf(picture) {
+    if (this.mode === "tokens" && picture.tokens) return [{ kind: "picture", picture }, { kind: "tokens", picture }];
     if (this.mode !== "difference" || !this.baseline || picture === this.baseline) return [{ kind: "picture", picture }];
     if (this.showsMap) return [{ kind: "map", picture }];
     return [{ kind: "picture", picture }, { kind: "difference", picture: this.baseline }];
+  }
+
+  /** What stands for each token of a picture in the step that is shown; null: not known yet. @param {Picture} picture */
+  tokensOf({ tokens }) {
+    const pixels = tokens && this.tokenPixels.get(tokens.file.url);
+    return pixels ? standsFor(pixels, tokens, Number(this.block.value), this.step.valueAsNumber - 1) : null;
+  }
+
+  /** @param {Picture} picture @returns {string[]} */
+  countsOf(picture) {
+    if (!picture.tokens) return picture.preview || !picture.file ? [] : ["all tokens"];
+    const others = this.tokensOf(picture);
+    return others ? [others.filter((other, at) => other === at).length + " of " + others.length + " tokens"] : [];
+  }
+
+  /** Fetch the tokens of the pictures that are seen, and draw again when they are there. */
+  async fetchTokens() {
+    const missing = this.seen.flatMap(({ tokens }) => (tokens && !this.tokenPixels.has(tokens.file.url) ? [tokens] : []));
+    for (const { file } of missing) this.tokenPixels.set(file.url, null);
+    for (const { file, blocks, steps, rows, columns } of missing) {
+      const pixels = await pixelsOf(file.url, columns, rows * steps * blocks).catch(() => null);
+      if (pixels) this.tokenPixels.set(file.url, pixels);
+      else this.setStatus("The tokens cannot be read. Are they still there?");
+    }
+    if (missing.length) this.draw();
   }
 
   // What is done with it
@@ -394,7 +468,9 @@ class Stage {
       });
     }
     this.kind.addEventListener("change", () => this.draw());
-    this.strength.addEventListener("input", () => this.draw());
+    for (const control of [this.strength, this.step, this.block]) {
+      control.addEventListener("input", () => this.draw());
+    }
     this.wiper.addEventListener("input", () => this.setWipe(this.wiper.valueAsNumber));
 
     const hold = this.find("[data-hold]");
@@ -483,7 +559,8 @@ class Stage {
       this.panes.replaceChildren(...scene.map((pane) => this.newPane(pane)));
     }
     scene.forEach((pane, index) => this.drawPane(/** @type {HTMLElement} */ (this.panes.children[index]), pane));
-    this.forgetImages();
+    if (this.mode === "tokens") this.fetchTokens();
+    this.forgetGone();
     this.layOut(scene.length);
     this.setWipe(this.wipe);
     this.drawView();
@@ -492,10 +569,15 @@ class Stage {
   drawControls() {
     const hasBaseline = Boolean(this.baseline);
     const canDiffer = hasBaseline && this.others.length > 0;
+    const withTokens = this.pictures.filter(({ tokens }) => tokens);
     for (const button of this.all("[data-mode-button]")) {
       setAttribute(button, "aria-pressed", String(button.dataset.modeButton === this.mode));
       if (button.dataset.modeButton === "difference") setAttribute(button, "disabled", !canDiffer);
+      if (button.dataset.modeButton === "tokens") setAttribute(button, "disabled", !withTokens.length);
     }
+    const steps = Math.max(1, ...withTokens.map(({ tokens }) => tokens?.steps ?? 1));
+    this.step.max = String(steps);
+    setText(this.find("[data-step] output"), this.step.value + " of " + steps);
     for (const button of this.all("[data-spot]")) setAttribute(button, "disabled", !canDiffer);
     setAttribute(this.find("[data-hold]"), "disabled", !hasBaseline);
     for (const option of this.all("[data-option]")) option.hidden = option.dataset.option !== this.mode;
@@ -555,6 +637,10 @@ class Stage {
       { class: "stage-stack" },
       ...layers.map(({ kind, picture }) => {
         const layer = make("div", { class: "stage-layer", "data-layer": kind, "data-picture": picture.id });
+        if (kind === "tokens") {
+          layer.append(make("canvas", { "aria-hidden": "true" }));
+          return layer;
+        }
         const isMissing = !fileOf(kind, picture);
         layer.append(isMissing ? make("p", {}, kind === "map" ? "No map yet." : "") : this.image(id, kind, picture));
         return layer;
@@ -580,8 +666,12 @@ class Stage {
       const layer = /** @type {HTMLElement} */ (element.querySelectorAll(".stage-layer")[index]);
       const isSeen = this.mode !== "blink" || kind === "held" || picture === current;
       setAttribute(layer, "data-away", !isSeen);
+      const others = kind === "tokens" && this.tokensOf(picture);
+      if (others && picture.tokens) {
+        drawTokens(/** @type {HTMLCanvasElement} */ (layer.firstElementChild), others, picture.tokens);
+      }
       const file = fileOf(kind, picture);
-      if (!file) return;
+      if (!file || kind === "tokens") return;
       const image = this.image(id, kind, picture);
       setAttribute(image, "src", file.url);
       image.alt = kind === "held" || kind === "difference" || !isSeen ? "" : picture.alt;
@@ -618,12 +708,16 @@ class Stage {
     return image;
   }
 
-  /** Those of pictures that are gone. */
-  forgetImages() {
+  /** What pictures that are gone had. */
+  forgetGone() {
     const ids = new Set(this.pictures.map(({ id }) => id));
     for (const key of this.images.keys()) {
       const id = key.slice(key.lastIndexOf(" ") + 1);
       if (!ids.has(id)) this.images.delete(key);
+    }
+    const files = new Set(this.pictures.map(({ tokens }) => tokens?.file.url));
+    for (const url of this.tokenPixels.keys()) {
+      if (!files.has(url)) this.tokenPixels.delete(url);
     }
   }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from page.pictures import Album, Pictures
-from page.stage import Picture, stage, stage_value
+from page.stage import Picture, Tokens, stage, stage_value
 from page.theme import STYLE_SHEET, THEME
 from tests.browser.conftest import WAIT
 
@@ -37,6 +38,18 @@ def drawn(spots: dict[tuple[float, float], int], size: tuple[int, int] = SIZE) -
     return image
 
 
+def tokens(album: Album, offsets: list[tuple[int, int]]) -> Tokens:
+    """A grid of 8×6 tokens, of which one of every 2×2 cell is kept: with another offset in each step."""
+    rows, columns = 6, 8
+    record = Image.new("RGB", (columns, rows * len(offsets)))
+    for step, (down, right) in enumerate(offsets):
+        for row, column in itertools.product(range(rows), range(columns)):
+            kept = (row // 2 * 2 + down) * columns + column // 2 * 2 + right
+            record.putpixel((column, step * rows + row), (0, kept, 0))
+    name = f"tokens-{len(offsets)}"
+    return Tokens(album.file(name, record), blocks=1, steps=len(offsets), rows=rows, columns=columns)
+
+
 def pictures() -> list[Picture]:
     album = Album(Pictures(get_upload_folder()))
     images = {
@@ -56,6 +69,7 @@ def pictures() -> list[Picture]:
             width=WIDTH,
             height=HEIGHT,
             flip=album.file(f"{id}-flip", Image.new("RGB", SIZE, "orange")) if id == "tome" else None,
+            tokens=tokens(album, [(0, 0), (1, 1), (0, 1)]) if id == "todo-rotating" else None,
         )
         for (id, label), image in images.items()
     ]
@@ -468,6 +482,31 @@ def test_the_largest_difference_is_that_of_the_picture_that_is_seen(page: Page) 
     page.keyboard.press("4")
     press(page, "Largest difference 1")
     expect(page.get_by_role("status").filter(has_text="No pixel differs")).to_be_visible()
+
+
+def test_the_grid_of_tokens_moves_with_the_step(page: Page) -> None:
+    mode(page, "Tokens")
+    place = page.locator("[data-pane=todo-rotating]")
+    expect(place.locator(".stage-tags")).to_have_text("12 of 48 tokens")
+    expect(page.locator("[data-pane=baseline] .stage-tags")).to_have_text("all tokens")
+    steps = page.get_by_role("slider", name="Step")
+    assert steps.get_attribute("max") == "3"
+    for step, kept in ((1, (0, 0)), (2, (1, 1)), (3, (0, 1))):
+        steps.fill(str(step))
+        for cell in itertools.product((0, 1), (0, 1)):
+            centre = ((4 + cell[1] + 0.5) / 8, (2 + cell[0] + 0.5) / 6)  # of a token of some cell
+            colour = colour_at(page, "todo-rotating", centre)
+            assert (max(colour) < 40) == (cell == kept)  # as dark as the picture, or tinted
+    steps.press("ArrowLeft")
+    expect(page.get_by_text("2 of 3")).to_be_visible()
+    press(page, "Zoom in")
+    image, grid = (place.locator(part).bounding_box() for part in ("[data-layer=picture] img", "canvas"))
+    assert image == grid
+
+
+def test_without_a_record_of_tokens_their_button_is_off(page: Page) -> None:
+    press(page, "Only one")
+    expect(button(page, "Tokens")).to_be_disabled()
 
 
 def test_full_screen_keeps_names_zoom_and_modes(page: Page) -> None:

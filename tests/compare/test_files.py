@@ -24,10 +24,13 @@ def comparison(loaded, request_for) -> Comparison:
 def test_a_saved_comparison_is_loaded_back_as_it_was(comparison, tmp_path) -> None:
     folder = save_comparison(comparison, tmp_path / "new" / "result")
     names = {file.name for file in folder.iterdir()}
-    assert names == {"report.json", "comparison.png", *(f"{method}.png" for method in METHODS)}
+    tokens = {f"{result.method}-tokens.png" for result in comparison.results if result.token_record}
+    assert tokens == {"tome-tokens.png", "todo-tokens.png", "todo-rotating-tokens.png"}
+    assert names == {"report.json", "comparison.png", *(f"{method}.png" for method in METHODS), *tokens}
     loaded = load_comparison(folder)
     assert loaded == comparison
     assert [r.image.tobytes() for r in loaded.results] == [r.image.tobytes() for r in comparison.results]
+    assert [r.token_record for r in loaded.results] == [r.token_record for r in comparison.results]
 
 
 def test_the_report_is_strict_json_even_for_identical_pictures(loaded, request_for, tmp_path) -> None:

@@ -8,7 +8,7 @@ from compare import methods
 from compare.experiment.worker import run
 from compare.script import script_for
 from compare.sheet import times_of
-from compare.study.grid_variants import studied_methods
+from compare.study.studied import studied_methods
 from tests.helpers.run import finished
 
 

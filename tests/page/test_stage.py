@@ -14,7 +14,7 @@ from PIL import Image
 from compare.methods import method_of
 from compare.report import PlanSummary, Result, Times
 from page.pictures import Album, Pictures
-from page.stage import Picture, stage, stage_value
+from page.stage import Picture, Tokens, stage, stage_value, tokens_of
 
 PLAN = PlanSummary(flops_before=1, flops_after=1, flop_speedup=1.0, ceiling=None, levels=())
 
@@ -89,6 +89,18 @@ def test_the_map_of_a_picture_is_made_once_and_there_is_none_of_baseline(album: 
 def test_without_the_optional_package_there_is_no_map(album: Album, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "flip_evaluator", None)
     assert album.flip_file(result("todo", "white"), result("baseline", "black")) is None
+
+
+def test_the_tokens_of_a_result_are_a_file_that_says_how_it_is_read(album: Album) -> None:
+    record = Image.new("RGB", (8, 2 * 3 * 4))
+    record.info |= {"blocks": "2", "steps": "3"}
+    kept = result("todo", "white").model_copy(update={"token_record": record})
+    tokens = tokens_of(kept, album)
+    assert tokens == Tokens(tokens.path, blocks=2, steps=3, rows=4, columns=8)
+    with gr.Blocks(analytics_enabled=False):
+        (shown,) = stage([picture("todo", tokens=tokens)]).value
+    assert shown["tokens"]["file"]["url"] == f"/gradio_api/file={tokens.path}"
+    assert tokens_of(result("baseline", "black"), album) is None
 
 
 def test_a_map_whose_file_was_deleted_is_made_again(album: Album) -> None:

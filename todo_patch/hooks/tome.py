@@ -29,7 +29,7 @@ class ToMePatch:
     def __init__(self, blocks: tuple[SelfAttention, ...], method: ToMe, run: Run) -> None:
         self.method = method
         self.run = run
-        self._blocks = blocks
+        self.blocks = blocks
         self._args: dict[str, Any] = {
             "ratio": method.ratio,
             "max_downsample": 1,
@@ -84,7 +84,7 @@ class ToMePatch:
         self._require_usable()  # a pipeline may exchange processors at each call
         on = self.run.within(self.method.until)
         needs_all = stores_its_map if self.method.merge == "all" else needs_all_tokens
-        for block in self._blocks:
+        for block in self.blocks:
             grid = block.grid(*sample.shape[-2:])
             require_room(grid, block.level, self.method)
             info = block.block._tome_info
@@ -92,14 +92,14 @@ class ToMePatch:
             info["args"] = self._args if on and not needs_all(block.attn) else self._idle
 
     def _require_usable(self) -> None:
-        for block in self._blocks:
+        for block in self.blocks:
             (require_known if self.method.merge == "all" else require_usable)(block)
 
     def remove(self) -> None:
         self._recall.remove()
         for handle in self._handles:
             handle.remove()
-        for site in self._blocks:
+        for site in self.blocks:
             site.block.__class__ = type(site.block).__base__
             del site.block._tome_info
             if self.method.merge == "keys-values":

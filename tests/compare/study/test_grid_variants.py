@@ -11,7 +11,8 @@ from compare.experiment.flops import plan_summary
 from compare.experiment.worker import run
 from compare.methods import TODO
 from compare.request import Request
-from compare.study.grid_variants import GRID_VARIANTS, Moment, chosen_tokens, studied_method
+from compare.study.grid_variants import GRID_VARIANTS, Moment, chosen_tokens
+from compare.study.studied import studied_method
 from compare.study.sweep import StudyRequest
 from tests.helpers.traces import traces_of_a_patch
 from todo_patch import ToDo

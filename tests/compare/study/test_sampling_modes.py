@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compare.study.grid_variants import studied_method
 from compare.study.sampling_modes import SAMPLING_MODES, interpolate
+from compare.study.studied import studied_method
 from compare.study.sweep import StudyRequest
 from tests.helpers.tiny_models import generate
 from tests.helpers.traces import traces_of_a_patch

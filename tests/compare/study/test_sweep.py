@@ -83,6 +83,18 @@ def test_the_command_prints_the_table_and_goes_on(tiny_folder, tmp_path, capsys)
     assert "note: How much of the prompt is left is not scored" in printed.err
 
 
+def test_without_times_rows_have_scores_only(tiny_folder, tmp_path, capsys) -> None:
+    file = written(tmp_path, SETTINGS.replace('"a fox", "a cat"', '"a fox"'))
+    assert (
+        main(f"sweep {file} --out {tmp_path / 'out'} --model {tiny_folder} --device cpu --no-times".split())
+        == 0
+    )
+    rows = read_rows(tmp_path / "out", Row)
+    assert len(rows) == 8
+    assert {(row.seconds, row.speedup) for row in rows} == {(None, None)}
+    assert all(row.ssim > 0 and row.flop_speedup for row in rows)
+
+
 def test_a_network_that_reads_pictures_says_what_is_left_of_the_prompt(loaded, finished, tmp_path) -> None:
     vocabulary = Vocabulary.load(BUNDLED / "vocabulary.json")
     reads = replace(loaded, vocabulary=vocabulary, classifier_file=BUNDLED / CLASSIFIER)
@@ -197,8 +209,9 @@ def test_what_does_not_fit_yields_the_error_and_the_rest_goes_on(loaded, tmp_pat
     assert [row.width for row in read_rows(tmp_path / "out", Row)] == [64] * 8
 
 
-@pytest.mark.parametrize(
-    "file", sorted((PROJECT / "docs").rglob("*.toml")), ids=lambda file: str(file.relative_to(PROJECT))
-)
+SWEEPS = sorted(file for file in (PROJECT / "docs").rglob("*.toml") if file.name != "truth.toml")  # no sweep
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: str(file.relative_to(PROJECT)))
 def test_the_sweeps_of_the_documentation_are_valid(loaded, file) -> None:
     assert Sweep.load(file).requests(loaded)

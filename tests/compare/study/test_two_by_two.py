@@ -23,8 +23,8 @@ def test_each_method_is_in_the_row_of_which_and_the_column_of_what(four) -> None
         assert name == which
         for cell, method in zip(cells, QUADRANTS[which], strict=True):
             (point,) = points(row for row in four if row.method == method.id)
-            speedup, psnr, ssim = cell.split(", ")
-            assert speedup == f"{point.speedup.middle:.2f}×"
+            psnr, ssim, flops = cell.split(", ")
+            assert flops == f"{point.flop_speedup:.2f}× by FLOPs"
             assert psnr == f"{point.psnr.middle:.1f} dB"
             assert ssim == f"SSIM {point.ssim.middle:.3f}"
 
