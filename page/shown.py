@@ -12,7 +12,7 @@ from compare.script import script_for
 from page.bars import Bars
 from page.html import render
 from page.pictures import Album
-from page.stage import Picture
+from page.stage import Picture, tokens_of
 from page.verdict import Column, columns_of
 
 
@@ -111,6 +111,7 @@ def picture(column: Column, baseline: Result | None, request: Request, album: Al
         width=request.width,
         height=request.height,
         flip=album.flip_file(result, baseline),
+        tokens=tokens_of(result, album),
     )
 
 
