@@ -33,25 +33,23 @@ def test_refused_calls_do_not_end_the_runs_of_others(attacker: Attacker, honest:
         assert "event: complete" in run.result()
 
 
-def test_the_wipes_of_one_visitor_leave_room_for_others(attacker: Attacker, honest: Attacker) -> None:
-    function = attacker.function("show_wipe")
+def test_the_clicks_of_one_visitor_leave_room_for_others(attacker: Attacker, honest: Attacker) -> None:
+    function = attacker.function("show_script")
     until = time.monotonic() + 5
     statuses = Counter()
     with ThreadPoolExecutor(8) as pool:
         while time.monotonic() < until:
-            joins = pool.map(
-                lambda n: attacker.join("wipe", [None, "todo", "tome", None], function), range(40)
-            )
+            joins = pool.map(lambda n: attacker.join("click", [None, "todo", None], function), range(40))
             statuses.update(answer.status_code for answer in joins)
-            assert "Queue is full" not in honest.join("other", [None, "todo", "tome", None], function).text
+            assert "Queue is full" not in honest.join("other", [None, "todo", None], function).text
     assert set(statuses) <= {200, 429}
     assert statuses[200] < 150
 
 
 @pytest.mark.parametrize("length", [65, 245_000])
 def test_long_ids_are_refused(attacker: Attacker, length: int) -> None:
-    function = attacker.function("show_wipe")
-    assert attacker.join("a" * length, [None, "todo", "tome", None], function).status_code == 400
+    function = attacker.function("show_script")
+    assert attacker.join("a" * length, [None, "todo", None], function).status_code == 400
     assert attacker.call(attacker.data(), session_hash="a" * length).status_code == 400
     assert attacker.http.get(f"/gradio_api/heartbeat/{'a' * min(length, 60_000)}").status_code in (400, 414)
 
