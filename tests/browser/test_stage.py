@@ -504,6 +504,17 @@ def test_the_grid_of_tokens_moves_with_the_step(page: Page) -> None:
     assert image == grid
 
 
+def test_small_tokens_are_bright_or_dark_and_large_ones_have_colours(window) -> None:
+    page = window(1440, 150)  # so low that pictures are small
+    mode(page, "Tokens")
+    hint = page.locator("#stage .stage-hint")
+    expect(hint).to_contain_text("Bright")
+    page.locator(".stage-viewport").press("+")
+    expect(hint).to_contain_text("border")
+    page.locator(".stage-viewport").press("0")
+    expect(hint).to_contain_text("Bright")
+
+
 def test_without_a_record_of_tokens_their_button_is_off(page: Page) -> None:
     press(page, "Only one")
     expect(button(page, "Tokens")).to_be_disabled()
