@@ -333,7 +333,8 @@ class Stage {
   /** @param {Picture} picture @returns {Layer[]} */
   layersOf(picture) {
     if (this.mode === "tokens" && picture.tokens) return [{ kind: "picture", picture }, { kind: "tokens", picture }];
-    if (this.mode !== "difference" || !this.baseline || picture === this.baseline) return [{ kind: "picture", picture }];
+    const differs = this.mode === "difference" && this.baseline?.file && picture !== this.baseline && picture.file;
+    if (!differs || !this.baseline) return [{ kind: "picture", picture }];
     if (this.showsMap) return [{ kind: "map", picture }];
     return [{ kind: "picture", picture }, { kind: "difference", picture: this.baseline }];
   }
@@ -769,7 +770,7 @@ class Stage {
       return Math.min(this.width / columns, ((window.innerHeight - 128) / rows - 44) * ratio); // as in stage.css
     };
     const all = Array.from({ length: panes }, (_, index) => index + 1);
-    return all.reduce((best, columns) => (widthIn(columns) >= widthIn(best) ? columns : best), 1);
+    return all.reduce((best, columns) => (widthIn(columns) > widthIn(best) ? columns : best), 1);
   }
 
   drawView() {

@@ -602,6 +602,16 @@ def test_nothing_moves_while_pictures_arrive(page: Page) -> None:
     assert page.evaluate("window.shifts") < 0.01
 
 
+def test_a_picture_to_come_has_no_difference(page: Page) -> None:
+    press(page, "Placeholders")
+    expect(page.locator("[data-pane=tome] [data-layer=picture] img")).to_have_count(0)
+    empty = colour_at(page, "tome", (0.5, 0.5))
+    mode(page, "Difference")
+    assert colour_at(page, "tome", (0.5, 0.5)) == empty
+    press(page, "Largest difference 1")
+    expect(page.get_by_role("status").filter(has_text="nothing to compare")).to_be_visible()
+
+
 def test_five_of_seven_are_seen_and_chips_choose(page: Page) -> None:
     press(page, "Seven")
     expect(page.locator(".stage-pane")).to_have_count(5)
