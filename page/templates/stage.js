@@ -63,6 +63,7 @@ const SWALLOW = 300; // milliseconds for which a wheel that has zoomed out goes 
 const SPOT_ZOOM = 6;
 const SPOTS = 3;
 const INTRODUCTION = 2000; // milliseconds
+const LARGE_TOKEN = 14; // CSS pixels, from which tokens have colours
 const TOKENS_WIDTH = 1024; // canvas pixels, about, that tokens are drawn on
 const GOLDEN_ANGLE = 137.508; // degrees between the hues of neighbours, so that they are told apart
 
@@ -71,8 +72,10 @@ const HINTS = {
   wipe: "Drag across the picture, or use the arrow keys",
   difference: "Black where the picture equals Baseline's",
   blink: "Keys 1 to 5 switch; hold B for Baseline",
-  tokens: "Clear: kept. Tinted: the kept token with this colour round it stands for it",
+  tokens: "Bright: kept. Zoom in to see what stands for the others",
 };
+
+const COLOURS_HINT = "A kept token has a border; it stands for those of its colour";
 
 /** @param {number} value @param {number} least @param {number} most */
 const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
@@ -111,8 +114,15 @@ function standsFor(pixels, { blocks, steps, rows, columns }, block, step) {
   return Array.from({ length: count }, (_, at) => pixels[(first + at) * 4] * 256 + pixels[(first + at) * 4 + 1]);
 }
 
-/** Tint what was not kept, and give what was kept, and stands for others, their colour as a border. @param {HTMLCanvasElement} canvas @param {number[]} others what stands for each token @param {Tokens} tokens */
-function drawTokens(canvas, others, { rows, columns }) {
+/**
+ * Darken what was not kept; or, where tokens are large enough to be told apart, give it a colour, and the kept token
+ * that stands for it a border of that colour.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number[]} others what stands for each token
+ * @param {Tokens} tokens
+ * @param {boolean} isColoured
+ */
+function drawTokens(canvas, others, { rows, columns }, isColoured) {
   const side = Math.max(4, Math.floor(TOKENS_WIDTH / columns));
   canvas.width = side * columns;
   canvas.height = side * rows;
@@ -124,9 +134,9 @@ function drawTokens(canvas, others, { rows, columns }) {
     const [x, y] = [(at % columns) * side, Math.floor(at / columns) * side];
     const hue = (other * GOLDEN_ANGLE) % 360;
     if (other !== at) {
-      context.fillStyle = "hsl(" + hue + " 80% 50% / 72%)";
+      context.fillStyle = isColoured ? "hsl(" + hue + " 60% 50% / 72%)" : "rgb(0 0 0 / 65%)";
       context.fillRect(x, y, side, side);
-    } else if (represents.has(at)) {
+    } else if (isColoured && represents.has(at)) {
       context.strokeStyle = "hsl(" + hue + " 90% 60%)";
       context.strokeRect(x + line / 2, y + line / 2, side - line, side - line);
     }
@@ -198,6 +208,7 @@ class Stage {
   width = 0;
   /** The `img` elements, which are kept, so that no picture is decoded anew. @type {Map<string, HTMLImageElement>} */
   images = new Map();
+  hasLargeTokens = false;
   /** What the files of tokens hold, by address; null: on its way. @type {Map<string, Uint8ClampedArray | null>} */
   tokenPixels = new Map();
   drawn = "";
@@ -322,7 +333,8 @@ class Stage {
   /** @param {Picture} picture @returns {Layer[]} */
   layersOf(picture) {
     if (this.mode === "tokens" && picture.tokens) return [{ kind: "picture", picture }, { kind: "tokens", picture }];
-    if (this.mode !== "difference" || !this.baseline || picture === this.baseline) return [{ kind: "picture", picture }];
+    const differs = this.mode === "difference" && this.baseline?.file && picture !== this.baseline && picture.file;
+    if (!differs || !this.baseline) return [{ kind: "picture", picture }];
     if (this.showsMap) return [{ kind: "map", picture }];
     return [{ kind: "picture", picture }, { kind: "difference", picture: this.baseline }];
   }
@@ -401,7 +413,8 @@ class Stage {
     setAttribute(this.root, "data-glides", glides);
     change(this.view);
     if (this.view.zoom === 1) this.mark = null;
-    this.drawView();
+    if (this.mode === "tokens" && this.measureTokens()) this.draw();
+    else this.drawView();
   }
 
   /** Jump to one of the spots where what is seen differs most from Baseline. @param {number} number from 0 */
@@ -509,6 +522,15 @@ class Stage {
     return this.width !== before;
   }
 
+  /** @returns {boolean} whether tokens have become large, or small */
+  measureTokens() {
+    const columns = Math.max(...this.seen.map(({ tokens }) => tokens?.columns ?? 1));
+    const width = this.panes.querySelector(".stage-frame")?.clientWidth ?? 0;
+    const before = this.hasLargeTokens;
+    this.hasLargeTokens = (width * this.view.zoom) / columns >= LARGE_TOKEN;
+    return this.hasLargeTokens !== before;
+  }
+
   /** @param {string} which */
   zoomBy(which) {
     this.look((view) => (which === "reset" ? view.reset() : view.zoomAt(which === "in" ? 1.5 : 1 / 1.5)), true);
@@ -558,10 +580,15 @@ class Stage {
       this.drawn = shape;
       this.panes.replaceChildren(...scene.map((pane) => this.newPane(pane)));
     }
-    scene.forEach((pane, index) => this.drawPane(/** @type {HTMLElement} */ (this.panes.children[index]), pane));
-    if (this.mode === "tokens") this.fetchTokens();
-    this.forgetGone();
     this.layOut(scene.length);
+    if (this.mode === "tokens") {
+      this.fetchTokens();
+      this.measureTokens();
+    }
+    const isColoured = this.mode === "tokens" && this.hasLargeTokens;
+    setText(this.find(".stage-hint"), isColoured ? COLOURS_HINT : HINTS[this.mode]);
+    scene.forEach((pane, index) => this.drawPane(/** @type {HTMLElement} */ (this.panes.children[index]), pane));
+    this.forgetGone();
     this.setWipe(this.wipe);
     this.drawView();
   }
@@ -582,7 +609,6 @@ class Stage {
     setAttribute(this.find("[data-hold]"), "disabled", !hasBaseline);
     for (const option of this.all("[data-option]")) option.hidden = option.dataset.option !== this.mode;
     this.wiper.hidden = this.mode !== "wipe";
-    setText(this.find(".stage-hint"), HINTS[this.mode]);
 
     const hasMaps = this.pictures.some((picture) => picture.flip);
     this.find("[data-kinds]").hidden = !hasMaps;
@@ -668,7 +694,8 @@ class Stage {
       setAttribute(layer, "data-away", !isSeen);
       const others = kind === "tokens" && this.tokensOf(picture);
       if (others && picture.tokens) {
-        drawTokens(/** @type {HTMLCanvasElement} */ (layer.firstElementChild), others, picture.tokens);
+        const canvas = /** @type {HTMLCanvasElement} */ (layer.firstElementChild);
+        drawTokens(canvas, others, picture.tokens, this.hasLargeTokens);
       }
       const file = fileOf(kind, picture);
       if (!file || kind === "tokens") return;
@@ -743,7 +770,7 @@ class Stage {
       return Math.min(this.width / columns, ((window.innerHeight - 128) / rows - 44) * ratio); // as in stage.css
     };
     const all = Array.from({ length: panes }, (_, index) => index + 1);
-    return all.reduce((best, columns) => (widthIn(columns) >= widthIn(best) ? columns : best), 1);
+    return all.reduce((best, columns) => (widthIn(columns) > widthIn(best) ? columns : best), 1);
   }
 
   drawView() {

@@ -504,6 +504,17 @@ def test_the_grid_of_tokens_moves_with_the_step(page: Page) -> None:
     assert image == grid
 
 
+def test_small_tokens_are_bright_or_dark_and_large_ones_have_colours(window) -> None:
+    page = window(1440, 150)  # so low that pictures are small
+    mode(page, "Tokens")
+    hint = page.locator("#stage .stage-hint")
+    expect(hint).to_contain_text("Bright")
+    page.locator(".stage-viewport").press("+")
+    expect(hint).to_contain_text("border")
+    page.locator(".stage-viewport").press("0")
+    expect(hint).to_contain_text("Bright")
+
+
 def test_without_a_record_of_tokens_their_button_is_off(page: Page) -> None:
     press(page, "Only one")
     expect(button(page, "Tokens")).to_be_disabled()
@@ -589,6 +600,16 @@ def test_nothing_moves_while_pictures_arrive(page: Page) -> None:
     loaded(page)
     assert frames(page) == before
     assert page.evaluate("window.shifts") < 0.01
+
+
+def test_a_picture_to_come_has_no_difference(page: Page) -> None:
+    press(page, "Placeholders")
+    expect(page.locator("[data-pane=tome] [data-layer=picture] img")).to_have_count(0)
+    empty = colour_at(page, "tome", (0.5, 0.5))
+    mode(page, "Difference")
+    assert colour_at(page, "tome", (0.5, 0.5)) == empty
+    press(page, "Largest difference 1")
+    expect(page.get_by_role("status").filter(has_text="nothing to compare")).to_be_visible()
 
 
 def test_five_of_seven_are_seen_and_chips_choose(page: Page) -> None:
