@@ -366,6 +366,10 @@ def test_a_phone_has_stop_in_reach_while_something_runs(window) -> None:
         expect(page.locator("#stop")).to_be_in_viewport()
     page.click("#stop")
     message(page, "Stopped.")
+    below_the_form = (
+        page.locator("#message").bounding_box()["y"] - page.locator("#prompt").bounding_box()["y"]
+    )
+    assert below_the_form > 0
     sizes = page.locator("input:visible, textarea:visible").evaluate_all(
         "fields => fields.map(field => parseFloat(getComputedStyle(field).fontSize))"
     )
