@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import gradio as gr
@@ -12,11 +13,14 @@ from compare.figures import FILE, Curves, Figures, MethodPoint, MethodSpeed, Spe
 from compare.methods import method_of
 from page.charts import Axis, Mark, Series, all_series
 from page.html import message, render
+from page.verdict import HARD_TO_SEE, INVISIBLE, in_words
 
 NOT_HERE = "What has been measured is not in this copy of the project: assets/figures.json is missing."
 SPEEDUP = Axis(1.0, 2.3, (1.0, 1.25, 1.5, 1.75, 2.0, 2.25))
 PSNR = Axis(18, 48, (20, 30, 40))
-BANDS = ((18, 30, "visible"), (30, 40, "hard to see"), (40, 48, "invisible"))
+BANDS = tuple(
+    (low, high, in_words(low)) for low, high in pairwise((PSNR.low, HARD_TO_SEE, INVISIBLE, PSNR.high))
+)
 """Of the difference to Baseline, by PSNR in dB."""
 TIMES = Axis(0.75, 3.0, (1.0, 1.5, 2.0, 2.5, 3.0))
 GROUP = 0.9
@@ -109,11 +113,6 @@ def explore_html(file: Path = FILE) -> str:
         study=STUDY,
         benches=BENCHES,
     )
-
-
-def in_words(psnr: float) -> str:
-    """What somebody sees of a difference of so many dB."""
-    return next(words for low, high, words in BANDS if psnr < high or high == PSNR.high)
 
 
 def document(path: str) -> str | None:

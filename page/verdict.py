@@ -18,9 +18,14 @@ def closeness(scores: Scores) -> str:
     """How the difference to Baseline looks: "identical", "invisible", "hard to see" or "visible"."""
     if scores.identical or scores.psnr is None:
         return "identical"
-    if scores.psnr >= INVISIBLE:
+    return in_words(scores.psnr)
+
+
+def in_words(psnr: float) -> str:
+    """What somebody sees of a difference of so many dB: "invisible", "hard to see" or "visible"."""
+    if psnr >= INVISIBLE:
         return "invisible"
-    return "hard to see" if scores.psnr >= HARD_TO_SEE else "visible"
+    return "hard to see" if psnr >= HARD_TO_SEE else "visible"
 
 
 @dataclass(frozen=True)
