@@ -158,39 +158,39 @@ FORECAST_VARIANTS = (
         id="forecast-reuse",
         label="Forecast, reuse",
         description="the last output once more, instead of a line through the last two",
-        colour="#1f77b4",
+        colour="#aec7e8",
         known=1,
     ),
     ForecastVariant(
         id="forecast-parabola",
         label="Forecast, parabola",
         description="a parabola through the last three outputs",
-        colour="#ff7f0e",
+        colour="#ffbb78",
         known=3,
     ),
     ForecastVariant(
         id="forecast-log-sigma",
         label="Forecast, in log sigma",
         description="the line lies over the logarithm of sigma instead of the step",
-        colour="#2ca02c",
+        colour="#98df8a",
         places=in_log_sigma,
         check=require_sigmas,
     ),
     _other_steps(
         "forecast-early", "Forecast, early", "every other step, from the third on",
-        "#d62728", _early,
+        "#ff9896", _early,
     ),
     _other_steps(
         "forecast-spread", "Forecast, spread", "as many steps, spread over the whole run",
-        "#9467bd", _spread,
+        "#c5b0d5", _spread,
     ),
     _other_steps(
         "forecast-in-a-row", "Forecast, in a row", "as many steps, one after another",
-        "#8c564b", _in_a_row,
+        "#c49c94", _in_a_row,
     ),
     _other_steps(
         "forecast-two-of-three", "Forecast, two of three", "two of three steps after the first quarter",
-        "#e377c2", _two_of_three,
+        "#f7b6d2", _two_of_three,
     ),
     *(
         _with_share(per_cent, after, colour)
