@@ -74,13 +74,24 @@ def more_settings(page: Page) -> None:
     if not page.locator("#width").is_visible():
         page.get_by_role("button", name="More settings").click()
         page.locator("#width").wait_for()
+        page.wait_for_timeout(500)  # gradio writes the values into fields that it has just made
 
 
 def fill(page: Page, **settings: object) -> None:
     """Type into the fields with these ids."""
     more_settings(page)
-    for field, value in settings.items():
-        page.locator(f"#{field.replace('_', '-')}").locator("input, textarea").fill(str(value))
+    inputs = {
+        page.locator(f"#{field.replace('_', '-')}").locator("input, textarea"): str(value)
+        for field, value in settings.items()
+    }
+    for _ in range(5):  # on a busy machine what was typed first can be overwritten by what gradio writes
+        for input, value in inputs.items():
+            if input.input_value() != value:
+                input.fill(value)
+        page.wait_for_timeout(300)
+        if all(input.input_value() == value for input, value in inputs.items()):
+            return
+    raise AssertionError(f"The page does not keep what is typed: {settings}")
 
 
 def small(page: Page, **settings: object) -> None:
