@@ -54,7 +54,8 @@ def on_fewer_steps(request: Request, method: Method, steps: int) -> tuple[str, .
     if steps < request.steps:
         return ()
     others = " and ".join(method_of(id).label for id in method.needs if id != BASELINE.id)
-    return (f"{others} was not faster by a whole step, so {method.label} has as many steps as Baseline.",)
+    why = f"{others} was not faster by a whole step, so " if others else ""
+    return (f"{why}{method.label} has as many steps as Baseline.",)
 
 
 def _on_prompts(loaded: LoadedPipeline, request: Request) -> Iterator[str]:

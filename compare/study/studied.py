@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from compare import methods
 from compare.methods import Method, known_methods, method_of
+from compare.study.fewer_steps import STEP_COUNTS
 from compare.study.forecast_variants import FORECAST_VARIANTS
 from compare.study.grid_variants import GRID_VARIANTS
 from compare.study.sampling_modes import SAMPLING_MODES
 
-VARIANTS: tuple[Method, ...] = (*GRID_VARIANTS, *SAMPLING_MODES, *FORECAST_VARIANTS)
+VARIANTS: tuple[Method, ...] = (*GRID_VARIANTS, *SAMPLING_MODES, *FORECAST_VARIANTS, *STEP_COUNTS)
 
 
 def studied_methods() -> tuple[Method, ...]:

@@ -1,6 +1,7 @@
 """The two changes of the ToDo paper, apart: which tokens become one, by what is merged.
 
-``python -m compare.study.two_by_two docs/results/two-changes`` reads the rows that `compare sweep` wrote.
+``python -m compare.study.two_by_two docs/results/two-changes`` reads the rows that `compare sweep` wrote, of
+one folder or several.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ QUADRANTS = {"by similarity": (TOME, TOME_KV), "by the grid": (TODO_ALL, TODO)}
 
 
 def markdown(found: Sequence[Point]) -> str:
-    """Medians of PSNR and SSIM, and the speed-up by FLOPs, for each setting and factor that has all four."""
+    """For each setting and factor that has all four: medians of PSNR, of SSIM and, if it was timed, of the
+    speed-up, and the speed-up by FLOPs."""
     lines = ["| setting | factor | which | all tokens | keys and values only |", "|---|---|---|---|---|"]
     by_key = {(point.setting, point.factor, point.method): point for point in found}
     for setting, factor in dict.fromkeys((point.setting, point.factor) for point in found):
@@ -30,19 +32,24 @@ def markdown(found: Sequence[Point]) -> str:
         }
         if all(point for row in rows.values() for point in row):
             for which, row in rows.items():
-                cells = [
-                    f"{p.psnr.middle:.1f} dB, SSIM {p.ssim.middle:.3f}, {p.flop_speedup:.2f}× by FLOPs"
-                    for p in row
-                ]
-                lines.append(f"| {setting} | {factor} | {which} | {' | '.join(cells)} |")
+                lines.append(f"| {setting} | {factor} | {which} | {' | '.join(map(_cell, row))} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(point: Point) -> str:
+    cells = [f"{point.psnr.middle:.1f} dB", f"SSIM {point.ssim.middle:.3f}"]
+    cells += [f"{point.speedup.middle:.2f}× measured"] if point.speedup else []
+    return ", ".join([*cells, f"{point.flop_speedup:.2f}× by FLOPs"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="what `compare sweep --out` wrote")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="what `compare sweep --out` wrote"
+    )
     try:
-        print(markdown(points(read_rows(parser.parse_args().folder, Row))), end="")
+        rows = [row for folder in parser.parse_args().folders for row in read_rows(folder, Row)]
+        print(markdown(points(rows)), end="")
     except InvalidRequest as error:
         parser.error(str(error))
 

@@ -101,7 +101,10 @@ def test_patching_and_removing_twelve_times_compiles_no_more_than_once(method) -
     assert len(set(graphs[1:])) == 1  # what there is to compile has been by the second time
 
 
-@pytest.mark.compatibility("`torch.compile` with `fullgraph=True`", methods=[ToDo(grid="rotating")])
+@pytest.mark.compatibility(
+    "`torch.compile` with `fullgraph=True`",
+    methods=[ToDo(grid="rotating"), ToDo(grid="rotating", merge="all")],
+)
 @two_ways
 @pytest.mark.parametrize("merge", ["keys-values", "all"])
 def test_twelve_steps_of_the_rotating_grid_compile_as_often_as_one(compiled, merge) -> None:
@@ -185,11 +188,12 @@ def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
 @pytest.mark.parametrize(
     ("compiled", "method"),
     [
+        (compile_around, ToDo()),
         (compile_around, ToDo(factor=(2, 2), grid="rotating")),
         (compile_blocks, ToDo(pooling="average")),
         (compile_blocks, ToDo(grid="rotating", merge="all")),
     ],
-    ids=["around", "blocks", "blocks-all-tokens"],
+    ids=["around", "around-rotating", "blocks-average", "blocks-all-tokens"],
 )
 def test_compiled_training_with_checkpointing_gives_the_gradients_of_eager(compiled, method) -> None:
     """Also if a picture of another shape is made between forward and backward."""
@@ -204,7 +208,9 @@ def test_compiled_training_with_checkpointing_gives_the_gradients_of_eager(compi
 
 
 @pytest.mark.compatibility(
-    "`torch.compile` with `fullgraph=True`", result="refused: tomesd breaks the graph", methods=[ToMe()]
+    "`torch.compile` with `fullgraph=True`",
+    result="refused: tomesd breaks the graph",
+    methods=[ToMe(), ToMe(merge="keys-values")],
 )
 @two_ways
 @pytest.mark.parametrize("merge", ["keys-values", "all"])

@@ -55,7 +55,11 @@ def test_what_is_the_same_in_every_call_can_be_traced(model_and_inputs, freeze, 
     "`torch.jit.trace`, `torch.export`", result="refused: it is not the same in every call"
 )
 @pytest.mark.parametrize("freeze", [trace, export])
-@pytest.mark.parametrize("method", [ToDo(grid="rotating"), ToDo(until=0.5), ToMe(), Forecast()], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [ToDo(grid="rotating"), ToDo(until=0.5), ToMe(), ToMe(merge="keys-values"), Forecast()],
+    ids=str,
+)
 def test_what_changes_from_call_to_call_is_refused(model_and_inputs, freeze, method) -> None:
     model, inputs = model_and_inputs
     with (

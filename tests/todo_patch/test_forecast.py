@@ -15,17 +15,33 @@ from diffusers import (
     ControlNetModel,
     EulerAncestralDiscreteScheduler,
     HeunDiscreteScheduler,
+    LayerSkipConfig,
     LCMScheduler,
+    PerturbedAttentionGuidance,
+    SkipLayerGuidance,
     StableDiffusionControlNetPipeline,
     StableDiffusionPanoramaPipeline,
+    StableDiffusionSAGPipeline,
     StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPAGPipeline,
+    StableDiffusionXLPipeline,
 )
 from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.modular_pipelines import StableDiffusionXLAutoBlocks
 from torch._dynamo.testing import CompileCounter
 
-from tests.helpers.tiny_models import SMALL, generate, predict, sd15_pipeline, sdxl_pipeline
+from tests.helpers.tiny_models import (
+    SMALL,
+    generate,
+    predict,
+    sd15_pipeline,
+    sd15_unet,
+    sdxl_pipeline,
+    small_unet,
+    unet_inputs,
+)
 from tests.helpers.traces import traces_of_a_patch
+from tests.todo_patch.test_patching import PROMPT_TO_PROMPT, Storing
 from todo_patch import Forecast, ToDo, ToMe, apply_patch, begin_run, patched, plan, remove_patch
 from todo_patch.blocks import self_attention
 
@@ -108,6 +124,7 @@ def test_outputs_are_the_line_through_the_last_two_that_were_computed(pipe, atte
     assert not torch.allclose(picture, generate(pipe, 12), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.compatibility("runs that are stopped", methods=[Forecast()])
 @pytest.mark.parametrize("attention", [ToDo(grid="rotating"), ToMe()], ids=str)
 def test_a_run_after_others_gives_what_it_gives_alone(pipe, attention) -> None:
     fresh = {}
@@ -221,6 +238,7 @@ def test_a_run_too_short_for_a_forecast_says_so(pipe) -> None:
         assert torch.equal(generate(pipe, 3), baseline)
 
 
+@pytest.mark.compatibility("your own denoising loop, with `begin_run`", methods=[Forecast()])
 def test_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
     baseline = predict(unet)
     apply_patch(unet, Forecast())
@@ -233,6 +251,8 @@ def test_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
 
 
 @pytest.mark.compatibility("`torch.compile`", methods=[Forecast()])
+@pytest.mark.compatibility("`torch.compile` with `fullgraph=True`", methods=[Forecast()])
+@pytest.mark.compatibility("`compile_repeated_blocks()`", methods=[Forecast()])
 @pytest.mark.parametrize("compiled", ["around", "in place", "blocks"])
 def test_compiled_models_forecast_with_one_graph_more(compiled) -> None:
     torch._dynamo.reset()
@@ -257,6 +277,147 @@ def test_compiled_models_forecast_with_one_graph_more(compiled) -> None:
         graphs.append(counter.frame_count)
     assert graphs[0] == graphs[-1] <= 4
     torch._dynamo.reset()
+
+
+NO_GRADIENT = "refused: a forecast has no gradient"
+
+
+@pytest.mark.compatibility("training", result=NO_GRADIENT, methods=[Forecast()])
+@pytest.mark.compatibility("gradient checkpointing", result=NO_GRADIENT, methods=[Forecast()])
+@pytest.mark.compatibility("gradient checkpointing, reentrant", result=NO_GRADIENT, methods=[Forecast()])
+@pytest.mark.compatibility(
+    "`torch.compile` in training, with gradient checkpointing", result=NO_GRADIENT, methods=[Forecast()]
+)
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("trained", ["weights", "latent"])
+def test_it_is_refused_where_a_gradient_would_be_lost(trained, compiled) -> None:
+    unet = small_unet().train()
+    unet.enable_gradient_checkpointing()
+    inputs = unet_inputs(unet, 8, 8)
+    if trained == "latent":
+        unet.requires_grad_(False)
+        inputs["sample"].requires_grad_()
+    model = torch.compile(unet, backend="eager") if compiled else unet
+    apply_patch(model, Forecast())
+    begin_run(model, steps=10)
+    with pytest.raises(RuntimeError, match="has no gradient"):
+        model(**inputs)
+    remove_patch(model)
+    model(**inputs)[0].sum().backward()
+
+
+def fused(unet: torch.nn.Module) -> None:
+    unet.fuse_qkv_projections()
+
+
+def stored(unet: torch.nn.Module) -> None:
+    unet.set_attn_processor(Storing())
+
+
+@pytest.mark.compatibility("`fuse_qkv_projections()`", methods=[Forecast()])
+@pytest.mark.compatibility(PROMPT_TO_PROMPT, methods=[Forecast()])
+@pytest.mark.compatibility("GLIGEN's gated blocks", methods=[Forecast()])
+@pytest.mark.parametrize("change", [fused, stored, None], ids=["fused", "stored", "gated"])
+def test_it_does_not_matter_how_attention_is_done(change) -> None:
+    pipe = sdxl_pipeline(**({} if change else {"attention_type": "gated"}))
+    if change:
+        change(pipe.unet)
+    with patched(pipe, Forecast()):
+        picture = generate(pipe, 12)
+        assert computed_calls(pipe, steps=12) == 9
+    with written_out(pipe.unet, Forecast().steps(12)):
+        torch.testing.assert_close(generate(pipe, 12), picture, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.compatibility("`attention_mask` over the image", methods=[Forecast()])
+def test_a_mask_over_the_image_holds_in_the_calls_that_are_made() -> None:
+    unet = sd15_unet()
+    inputs = unet_inputs(unet, 8, 8) | {"attention_mask": (torch.arange(128) % 3 > 0).float().view(2, 64)}
+    with torch.no_grad():
+        expected = unet(**inputs)[0]
+        apply_patch(unet, Forecast())
+        begin_run(unet, steps=5)
+        for _ in range(5):
+            torch.testing.assert_close(unet(**inputs)[0], expected)
+
+
+@pytest.mark.compatibility("another image size in each call", methods=[Forecast()])
+def test_image_sizes_may_change_from_run_to_run(pipe) -> None:
+    apply_patch(pipe, Forecast())
+    small, large, again = (generate(pipe, 6, height=side, width=48) for side in (48, 64, 48))
+    assert torch.equal(small, again)
+    assert large.shape != small.shape
+
+
+@pytest.mark.compatibility("two pipelines that share a UNet", methods=[Forecast()])
+def test_two_pipelines_may_share_a_unet(pipe) -> None:
+    other = StableDiffusionXLPipeline.from_pipe(pipe)
+    other.scheduler = copy.deepcopy(pipe.scheduler)
+    other.set_progress_bar_config(disable=True)
+    apply_patch(pipe.unet, Forecast())
+    expected = {steps: generate(pipe, steps) for steps in (6, 10)}
+    for model, steps in ((other, 6), (pipe, 10), (other, 10), (pipe, 6)):
+        assert torch.equal(generate(model, steps), expected[steps])
+
+
+@pytest.mark.compatibility("perturbed attention guidance (PAG), the pipelines", methods=[Forecast()])
+def test_perturbed_attention_guidance_is_forecast_along() -> None:
+    pipe = StableDiffusionXLPAGPipeline(**sdxl_pipeline().components, pag_applied_layers=["mid"])
+    pipe.set_progress_bar_config(disable=True)
+    with patched(pipe, Forecast()):
+        picture = generate(pipe, 10)
+        assert computed_calls(pipe, steps=10) == 7
+        assert not torch.allclose(picture, generate(pipe, 10, pag_scale=0))
+    with written_out(pipe.unet, Forecast().steps(10)):
+        torch.testing.assert_close(generate(pipe, 10), picture, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.compatibility("self-attention guidance (SAG)", methods=[Forecast()])
+def test_self_attention_guidance_reads_the_map_of_the_last_call_that_was_made() -> None:
+    pipe = StableDiffusionSAGPipeline(**sd15_pipeline().components, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    size = {"height": 64, "width": 64}
+    with patched(pipe, Forecast()):
+        assert computed_calls(pipe, steps=10, **size) == 14  # two calls for a step
+        picture = generate(pipe, 10, **size)
+        assert torch.equal(generate(pipe, 10, **size), picture)
+        assert not torch.allclose(generate(pipe, 10, sag_scale=0.0, **size), picture)
+
+
+SKIPPED = {"indices": [0], "fqn": "down_blocks.1.attentions.0.transformer_blocks"}
+
+
+@pytest.mark.compatibility("PerturbedAttentionGuidance, the guider", methods=[Forecast()])
+@pytest.mark.compatibility("SkipLayerGuidance, the guider", methods=[Forecast()])
+@pytest.mark.parametrize("guider", ["perturbed", "skip"])
+def test_a_guider_that_changes_blocks_has_forecasts_of_its_branch(pipe, guider) -> None:
+    modular = StableDiffusionXLAutoBlocks().init_pipeline()
+    if guider == "perturbed":
+        config = LayerSkipConfig(**SKIPPED, skip_attention=False, skip_attention_scores=True, skip_ff=False)
+        guider = PerturbedAttentionGuidance(perturbed_guidance_stop=1.0, perturbed_guidance_config=config)
+    else:
+        guider = SkipLayerGuidance(skip_layer_guidance_stop=1.0, skip_layer_config=LayerSkipConfig(**SKIPPED))
+    modular.update_components(**{part: pipe.components[part] for part in PARTS}, guider=guider)
+    modular.set_progress_bar_config(disable=True)
+
+    def make() -> torch.Tensor:
+        return modular(
+            prompt="a fox", height=48, width=48, num_inference_steps=10, output="latents",
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+
+    calls = []
+    handle = pipe.unet.conv_in.register_forward_hook(lambda *_: calls.append(1))
+    baseline, of_baseline = make(), len(calls)
+    branches = of_baseline // 10
+    assert branches >= 2
+    with patched(pipe.unet, Forecast()):
+        picture = make()
+        assert len(calls) - of_baseline == of_baseline - 3 * 3
+        assert torch.equal(make(), picture)
+    assert not torch.equal(picture, baseline)
+    handle.remove()
+    assert torch.equal(make(), baseline)
 
 
 @pytest.mark.compatibility("ControlNet", methods=[Forecast()])

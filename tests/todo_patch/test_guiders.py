@@ -58,9 +58,21 @@ def test_all_repeated_blocks_of_a_patched_unet_are_compiled(unet, method) -> Non
         assert all(block._compiled_call_impl is not None for block in blocks)
 
 
+@pytest.mark.compatibility(
+    "self-attention guidance (SAG)", methods=[ToDo(merge="all"), ToMe(merge="keys-values")]
+)
 @pytest.mark.compatibility("self-attention guidance (SAG)")
 @pytest.mark.parametrize("merge", ["keys-values", "all"])
-@pytest.mark.parametrize("method", [ToDo(factor=(2, 2, 2, 2)), ToMe(levels=4)], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [
+        ToDo(factor=(2, 2, 2, 2)),
+        ToDo(factor=(2, 2, 2, 2), grid="rotating"),
+        ToDo(factor=(2, 2, 2, 2), pooling="average"),
+        ToMe(levels=4),
+    ],
+    ids=str,
+)
 def test_self_attention_guidance_reads_its_map_on_a_patched_middle_block(method, merge) -> None:
     method = replace(method, merge=merge)
     pipe = StableDiffusionSAGPipeline(**sd15_pipeline().components, requires_safety_checker=False)

@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 
 from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from tests.todo_patch.conftest import METHODS
-from todo_patch import NothingToPatch, ToDo, ToMe, apply_patch, begin_run, patched, remove_patch
+from todo_patch import Forecast, NothingToPatch, ToDo, ToMe, apply_patch, begin_run, patched, remove_patch
 from todo_patch.blocks import self_attention
 
 
@@ -181,8 +181,11 @@ class Storing(AttnProcessor2_0):
         return super().__call__(attn, hidden_states, encoder_hidden_states)
 
 
+PROMPT_TO_PROMPT = "processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)"
+
+
 @pytest.mark.compatibility(
-    "processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)",
+    PROMPT_TO_PROMPT,
     result="refused: they would take the image for a prompt",
 )
 @pytest.mark.parametrize("patch_first", [True, False])
@@ -195,7 +198,7 @@ def test_a_processor_that_takes_any_keys_for_a_prompt_is_refused(unet, method, p
         predict(unet) if patch_first else apply_patch(unet, method)
 
 
-@pytest.mark.compatibility("processors that take any keys for a prompt (Prompt-to-Prompt, Attend-and-Excite)")
+@pytest.mark.compatibility(PROMPT_TO_PROMPT)
 @pytest.mark.parametrize("method", ALL_TOKENS, ids=str)
 def test_such_a_processor_sees_no_prompt_if_all_tokens_are_merged(unet, method) -> None:
     attn = self_attention(unet)[0].attn
@@ -246,11 +249,12 @@ def test_a_refused_block_inside_a_block_gives_back_the_outer_method(unet) -> Non
 
 
 @pytest.mark.compatibility("two threads in one UNet", result="refused: give each a copy")
+@pytest.mark.parametrize("method", [*METHODS, Forecast()], ids=str)
 def test_two_threads_in_one_patched_unet_are_refused_and_the_first_one_is_right(unet, method) -> None:
     apply_patch(unet, method)
-    begin_run(unet, steps=2)
+    begin_run(unet, steps=4)
     expected = predict(unet)
-    begin_run(unet, steps=2)
+    begin_run(unet, steps=4)
     inside, refused = threading.Event(), threading.Event()
 
     def hold(*_: object) -> None:

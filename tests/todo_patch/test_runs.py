@@ -28,7 +28,7 @@ from todo_patch.blocks import self_attention
 
 ROTATING = ToDo(grid="rotating")
 STATEFUL = [ROTATING, ToDo(until=0.5), ToMe(), ToMe(until=0.5, merge="keys-values")]
-EVERY_KIND = [*STATEFUL, ToDo(), ToDo(pooling="average"), ToMe(merge="keys-values")]
+EVERY_KIND = [*STATEFUL, ToDo(), ToDo(pooling="average"), ToDo(merge="all"), ToMe(merge="keys-values")]
 
 
 def fresh(method, steps=4) -> torch.Tensor:
@@ -128,7 +128,7 @@ def test_until_on_a_bare_unet_needs_the_length_of_the_run(unet) -> None:
 
 @pytest.mark.compatibility("your own denoising loop, with `begin_run`")
 @pytest.mark.parametrize(
-    "method", [ToDo(until=0.5, grid="rotating"), ToMe(), ToMe(merge="keys-values")], ids=str
+    "method", [ToDo(until=0.5, grid="rotating"), ROTATING, *EVERY_KIND[-4:], ToMe()], ids=str
 )
 @pytest.mark.parametrize("bare", [True, False])
 def test_begin_run_works_for_a_custom_loop(pipe, method, bare) -> None:
@@ -141,7 +141,7 @@ def test_begin_run_works_for_a_custom_loop(pipe, method, bare) -> None:
         pipe.scheduler.set_timesteps(4)
         runs.append(torch.stack([predict(pipe.unet) for _ in range(4)]))
     assert torch.equal(*runs)
-    if isinstance(method, ToDo):
+    if method == ToDo(until=0.5, grid="rotating"):
         assert not torch.equal(runs[0][0], runs[0][1])
         assert torch.equal(runs[0][2], runs[0][3])
 
@@ -186,6 +186,8 @@ PARTS = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "u
         ToDo(),
         ToDo(pooling="average"),
         ToDo(merge="all"),
+        ToMe(),
+        ToMe(merge="keys-values"),
     ],
     ids=str,
 )

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_map_only
 
 from tests.helpers.tiny_models import generate, predict, sd15_unet, sdxl_pipeline, sdxl_unet, unet_inputs
 from tests.todo_patch.written_out import WrittenOutAttention
-from todo_patch import ToDo, ToMe, apply_patch, patched
+from todo_patch import ToDo, ToMe, apply_patch, begin_run, patched
 from todo_patch.blocks import self_attention
 from todo_patch.grid import offset_order
 
@@ -145,14 +145,18 @@ def test_todo_works_beside_an_ip_adapter() -> None:
         torch.testing.assert_close(unet(**inputs)[0], reference(**inputs)[0])
 
 
-@pytest.mark.compatibility("`attention_mask` over the image", methods=[ToDo()])
-@pytest.mark.parametrize("merge", ["keys-values", "all"])
-def test_an_attention_mask_is_sampled_along(merge) -> None:
-    unet = sd15_unet(
+def one_level_unet() -> torch.nn.Module:
+    return sd15_unet(
         down_block_types=("CrossAttnDownBlock2D",) + ("DownBlock2D",) * 3,
         up_block_types=("UpBlock2D",) * 3 + ("CrossAttnUpBlock2D",),
         mid_block_type=None,
     )
+
+
+@pytest.mark.compatibility("`attention_mask` over the image", methods=[ToDo(), ToDo(merge="all")])
+@pytest.mark.parametrize("merge", ["keys-values", "all"])
+def test_an_attention_mask_is_sampled_along(merge) -> None:
+    unet = one_level_unet()
     keep = torch.ones(2, 64)
     keep[:, 9::2] = 0  # of every cell below the first row, the token that ToDo keeps stays
     keep[:, 1::2] = 0
@@ -163,6 +167,32 @@ def test_an_attention_mask_is_sampled_along(merge) -> None:
         torch.testing.assert_close(unet(**inputs, attention_mask=keep)[0], unmasked)
         keep[:, 16] = 0
         assert not torch.allclose(unet(**inputs, attention_mask=keep)[0], unmasked)
+
+
+@pytest.mark.compatibility("`attention_mask` over the image", methods=[ToDo(grid="rotating")])
+def test_an_attention_mask_goes_round_with_the_grid(monkeypatch) -> None:
+    unet = one_level_unet()
+    attn = self_attention(unet)[0].attn
+    keep = (torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.7).float()
+    seen = []
+    usual = torch.nn.functional.scaled_dot_product_attention
+
+    def attend(*args, attn_mask=None, **options) -> torch.Tensor:
+        seen.append(attn_mask)
+        return usual(*args, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    apply_patch(unet, ToDo(grid="rotating"))
+    first = []
+    handle = attn.register_forward_pre_hook(lambda *_: first.append(len(seen)))
+    begin_run(unet, steps=4)
+    for _ in range(4):
+        with torch.no_grad():
+            unet(**unet_inputs(unet, 8, 8), attention_mask=keep.flatten(1))
+    handle.remove()
+    for (row, column), call in zip(offset_order(2), first, strict=True):
+        kept = keep[:, row::2, column::2].flatten(1)
+        assert torch.equal(seen[call][:, 0, 0] == 0, kept == 1)
 
 
 @pytest.mark.compatibility(
@@ -185,12 +215,14 @@ def test_a_patched_unet_can_be_trained_after_inference(unet) -> None:
     assert all(block.attn.to_k.weight.grad.abs().sum() > 0 for block in self_attention(unet))
 
 
-@pytest.mark.compatibility("another image size in each call", methods=[ToDo()])
-def test_image_sizes_may_change_from_call_to_call(unet) -> None:
-    apply_patch(unet, ToDo(factor=(2, 2)))
-    first = predict(unet, 12, 16)
-    predict(unet, 7, 5)
-    assert torch.equal(predict(unet, 12, 16), first)
+@pytest.mark.compatibility("another image size in each call")
+def test_image_sizes_may_change_from_call_to_call(unet, method) -> None:
+    apply_patch(unet, method)
+    outputs = []
+    for size in ((12, 16), (7, 5), (12, 16)):
+        begin_run(unet, steps=1)
+        outputs.append(predict(unet, *size))
+    assert torch.equal(outputs[0], outputs[2])
 
 
 def test_calling_around_the_unet_is_an_error_not_a_surprise(unet) -> None:

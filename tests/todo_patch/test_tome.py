@@ -119,7 +119,16 @@ def test_odd_batches_ignore_the_seed_and_the_plan_says_so(unet) -> None:
     assert "odd batch" in plan(sdxl_unet(), ToMe(), 96, 128).notes[0]
 
 
-@pytest.mark.compatibility("GLIGEN's gated blocks", methods=[ToDo()])
+GATED = (
+    ToMe(merge="keys-values"),
+    ToDo(),
+    ToDo(grid="rotating"),
+    ToDo(pooling="average"),
+    ToDo(merge="all"),
+)
+
+
+@pytest.mark.compatibility("GLIGEN's gated blocks", methods=GATED)
 @pytest.mark.compatibility(
     "GLIGEN's gated blocks", result="refused: tomesd has not these blocks", methods=[ToMe()]
 )
@@ -129,6 +138,6 @@ def test_blocks_that_tomesd_would_run_wrongly_are_refused() -> None:
         apply_patch(unet, ToMe())
     remove_patch(unet)
     baseline = predict(unet)
-    for method in (ToMe(merge="keys-values"), ToDo(), ToDo(merge="all")):
+    for method in GATED:
         apply_patch(unet, method)
         assert not torch.allclose(predict(unet), baseline)

@@ -36,6 +36,7 @@ from tests.helpers.tiny_models import (
     sd3_prompt,
     transformer_inputs,
 )
+from tests.todo_patch.conftest import METHODS
 from tests.todo_patch.written_out import WrittenOutAttention, WrittenOutJointAttention
 from todo_patch import (
     Forecast,
@@ -428,14 +429,15 @@ def flux() -> FluxTransformer2DModel:
         return FluxTransformer2DModel(num_layers=1, num_single_layers=1)
 
 
-@pytest.mark.compatibility("Flux", result="refused: it names the models that work", methods=[ToDo()])
-def test_other_transformers_are_a_type_error_that_names_those_that_work() -> None:
+@pytest.mark.compatibility("Flux", result="refused: it names the models that work")
+@pytest.mark.parametrize("method", [*METHODS, Forecast()], ids=str)
+def test_other_transformers_are_a_type_error_that_names_those_that_work(method) -> None:
     with pytest.raises(TypeError, match=r"PixArtTransformer2DModel.*not FluxTransformer2DModel"):
-        apply_patch(flux(), ToDo())
+        apply_patch(flux(), method)
     parts = ("vae", "scheduler", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
     pipe = FluxPipeline(**dict.fromkeys(parts), transformer=flux())
     with pytest.raises(TypeError, match="not FluxPipeline with FluxTransformer2DModel"):
-        plan(pipe, ToDo(), 64, 64)
+        plan(pipe, method, 64, 64, steps=10)
 
 
 class PlainJointAttention(WrittenOutJointAttention):

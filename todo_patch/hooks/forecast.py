@@ -44,6 +44,11 @@ class ForecastPatch:
             self._outputs.clear()
             if not forecasts:
                 self._say(f"none of the {self.run.total} steps of this run is forecast")
+            elif _has_gradient(denoiser, arguments):
+                raise RuntimeError(
+                    f"{self.method} is for making pictures: a forecast has no gradient. Take it off for "
+                    "training, or call the model under torch.no_grad()."
+                )
         if step not in forecasts:
             return
         sample = latent_of(arguments)
@@ -85,6 +90,13 @@ class ForecastPatch:
 
     def _say(self, what: str) -> None:
         warnings.warn(f"{self.method}: {what}.", stacklevel=2)
+
+
+def _has_gradient(denoiser: torch.nn.Module, arguments: dict[str, Any]) -> bool:
+    """Whether the output of a call could be trained through."""
+    return torch.is_grad_enabled() and (
+        latent_of(arguments).requires_grad or any(weight.requires_grad for weight in denoiser.parameters())
+    )
 
 
 class Answer(ModelHook):

@@ -23,10 +23,16 @@ def test_each_method_is_in_the_row_of_which_and_the_column_of_what(four) -> None
         assert name == which
         for cell, method in zip(cells, QUADRANTS[which], strict=True):
             (point,) = points(row for row in four if row.method == method.id)
-            psnr, ssim, flops = cell.split(", ")
+            psnr, ssim, speedup, flops = cell.split(", ")
+            assert speedup == f"{point.speedup.middle:.2f}× measured"
             assert flops == f"{point.flop_speedup:.2f}× by FLOPs"
             assert psnr == f"{point.psnr.middle:.1f} dB"
             assert ssim == f"SSIM {point.ssim.middle:.3f}"
+
+
+def test_rows_without_times_have_no_measured_speed_up(four) -> None:
+    untimed = [row.model_copy(update={"speedup": None, "seconds": None}) for row in four]
+    assert "measured" not in markdown(points(untimed))
 
 
 def test_a_setting_without_all_four_has_no_row(four) -> None:
