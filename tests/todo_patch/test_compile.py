@@ -17,6 +17,10 @@ def compile_around(unet, backend) -> torch.nn.Module:
     return torch.compile(unet, backend=backend, fullgraph=True)
 
 
+def compile_with_breaks(unet, backend) -> torch.nn.Module:
+    return torch.compile(unet, backend=backend)
+
+
 def compile_in_place(unet, backend) -> torch.nn.Module:
     unet.compile(backend=backend, fullgraph=True)
     return unet
@@ -192,8 +196,10 @@ def test_a_compiled_pipeline_sees_where_a_run_begins(compiled) -> None:
         (compile_around, ToDo(factor=(2, 2), grid="rotating")),
         (compile_blocks, ToDo(pooling="average")),
         (compile_blocks, ToDo(grid="rotating", merge="all")),
+        (compile_with_breaks, ToMe()),
+        (compile_with_breaks, ToMe(merge="keys-values")),
     ],
-    ids=["around", "around-rotating", "blocks-average", "blocks-all-tokens"],
+    ids=["around", "around-rotating", "blocks-average", "blocks-all-tokens", "tome", "tome-kv"],
 )
 def test_compiled_training_with_checkpointing_gives_the_gradients_of_eager(compiled, method) -> None:
     """Also if a picture of another shape is made between forward and backward."""

@@ -35,13 +35,13 @@ from tests.helpers.tiny_models import (
     generate,
     predict,
     sd15_pipeline,
-    sd15_unet,
     sdxl_pipeline,
     small_unet,
     unet_inputs,
 )
 from tests.helpers.traces import traces_of_a_patch
 from tests.todo_patch.test_patching import PROMPT_TO_PROMPT, Storing
+from tests.todo_patch.test_todo import one_level_unet
 from todo_patch import Forecast, ToDo, ToMe, apply_patch, begin_run, patched, plan, remove_patch
 from todo_patch.blocks import self_attention
 
@@ -331,7 +331,7 @@ def test_it_does_not_matter_how_attention_is_done(change) -> None:
 
 @pytest.mark.compatibility("`attention_mask` over the image", methods=[Forecast()])
 def test_a_mask_over_the_image_holds_in_the_calls_that_are_made() -> None:
-    unet = sd15_unet()
+    unet = one_level_unet()
     inputs = unet_inputs(unet, 8, 8) | {"attention_mask": (torch.arange(128) % 3 > 0).float().view(2, 64)}
     with torch.no_grad():
         expected = unet(**inputs)[0]
@@ -372,16 +372,17 @@ def test_perturbed_attention_guidance_is_forecast_along() -> None:
         torch.testing.assert_close(generate(pipe, 10), picture, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.compatibility("self-attention guidance (SAG)", methods=[Forecast()])
-def test_self_attention_guidance_reads_the_map_of_the_last_call_that_was_made() -> None:
+@pytest.mark.compatibility(
+    "self-attention guidance (SAG)", result="refused: it reads every call", methods=[Forecast()]
+)
+def test_self_attention_guidance_is_refused_and_works_again_without() -> None:
     pipe = StableDiffusionSAGPipeline(**sd15_pipeline().components, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
-    size = {"height": 64, "width": 64}
-    with patched(pipe, Forecast()):
-        assert computed_calls(pipe, steps=10, **size) == 14  # two calls for a step
-        picture = generate(pipe, 10, **size)
-        assert torch.equal(generate(pipe, 10, **size), picture)
-        assert not torch.allclose(generate(pipe, 10, sag_scale=0.0, **size), picture)
+    size = {"height": 128, "width": 128}
+    expected = generate(pipe, 4, **size)
+    with patched(pipe, Forecast()), pytest.raises(RuntimeError, match="self-attention guidance"):
+        generate(pipe, 4, **size)
+    assert torch.equal(generate(pipe, 4, **size), expected)
 
 
 SKIPPED = {"indices": [0], "fqn": "down_blocks.1.attentions.0.transformer_blocks"}

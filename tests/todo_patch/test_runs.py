@@ -6,6 +6,7 @@ import copy
 import gc
 import weakref
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
@@ -186,25 +187,44 @@ PARTS = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "u
         ToDo(),
         ToDo(pooling="average"),
         ToDo(merge="all"),
-        ToMe(),
-        ToMe(merge="keys-values"),
     ],
     ids=str,
 )
 def test_guidance_branch_by_branch_gives_the_picture_of_both_in_one_batch(pipe, method) -> None:
-    """A modular pipeline calls the UNet once for each branch of its guider."""
+    together, *apart = together_and_branch_by_branch(pipe, method)
+    for picture in apart:
+        torch.testing.assert_close(picture, together, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.compatibility("modular pipelines")
+@pytest.mark.parametrize("method", [ToMe(), ToMe(merge="keys-values")], ids=str)
+def test_tome_branch_by_branch_is_the_same_in_every_run(pipe, method) -> None:
+    """A branch alone is an odd batch, for which tomesd draws no destinations at random."""
+    (_, first, again), seeded = (
+        together_and_branch_by_branch(pipe, method),
+        together_and_branch_by_branch(pipe, replace(method, seed=1))[1],
+    )
+    assert torch.equal(first, again)
+    assert torch.equal(first, seeded)
+    assert not torch.allclose(first, together_and_branch_by_branch(pipe, ToDo(factor=1))[1])
+
+
+def together_and_branch_by_branch(pipe, method) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A picture with both branches in one batch, and two by a modular pipeline, which calls the UNet once for
+    each branch of its guider."""
     modular = StableDiffusionXLAutoBlocks().init_pipeline()
     guider = ClassifierFreeGuidance(guidance_scale=5.0)
     modular.update_components(**{part: pipe.components[part] for part in PARTS}, guider=guider)
     modular.set_progress_bar_config(disable=True)
     apply_patch(pipe.unet, method)
-    together = generate(pipe, 6, guidance_scale=5.0)
-    for _ in range(2):
-        apart = modular(
+    apart = [
+        modular(
             prompt="a fox", height=48, width=48, num_inference_steps=6, output="latents",
             generator=torch.Generator().manual_seed(0),
-        )  # fmt: skip
-        torch.testing.assert_close(apart, together, rtol=1e-3, atol=1e-3)
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    return generate(pipe, 6, guidance_scale=5.0), *apart
 
 
 @pytest.mark.compatibility("two pipelines that share a UNet")

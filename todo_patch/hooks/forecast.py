@@ -11,6 +11,7 @@ from diffusers.hooks import HookRegistry, ModelHook
 from ..blocks import latent_of
 from ..methods import Forecast
 from ..run import Run
+from .processors import stores_its_map
 
 NAME = "todo_patch.forecast"
 
@@ -44,11 +45,8 @@ class ForecastPatch:
             self._outputs.clear()
             if not forecasts:
                 self._say(f"none of the {self.run.total} steps of this run is forecast")
-            elif _has_gradient(denoiser, arguments):
-                raise RuntimeError(
-                    f"{self.method} is for making pictures: a forecast has no gradient. Take it off for "
-                    "training, or call the model under torch.no_grad()."
-                )
+            else:
+                self._require_usable(denoiser, arguments)
         if step not in forecasts:
             return
         sample = latent_of(arguments)
@@ -87,6 +85,18 @@ class ForecastPatch:
             del denoiser.forward
         if "_diffusers_hook" not in self._before and not denoiser._diffusers_hook.hooks:
             del denoiser._diffusers_hook
+
+    def _require_usable(self, denoiser: torch.nn.Module, arguments: dict[str, Any]) -> None:
+        if _has_gradient(denoiser, arguments):
+            raise RuntimeError(
+                f"{self.method} is for making pictures: a forecast has no gradient. Take it off for "
+                "training, or call the model under torch.no_grad()."
+            )
+        if any(stores_its_map(module) for module in denoiser.modules()):
+            raise RuntimeError(
+                f"{self.method} leaves out calls, and this pipeline (self-attention guidance) reads the "
+                "attention of every one. Use one of the two."
+            )
 
     def _say(self, what: str) -> None:
         warnings.warn(f"{self.method}: {what}.", stacklevel=2)

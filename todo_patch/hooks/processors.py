@@ -72,5 +72,5 @@ def needs_all_tokens(attn: torch.nn.Module) -> bool:
 
 
 def stores_its_map(attn: torch.nn.Module) -> bool:
-    """Whether a pipeline reads the attention of this block as a map of the image."""
-    return type(attn.processor).__name__ in _STORING
+    """Whether a pipeline reads the attention of this module, if it is one, as a map of the image."""
+    return type(getattr(attn, "processor", None)).__name__ in _STORING
