@@ -204,6 +204,9 @@ class Forecast:
 
     Recommended: the defaults, with 12 steps and more. Late calls can be foreseen and early ones cannot.
 
+    For making pictures only: a forecast has no gradient. So a run whose calls have one is refused when it
+    begins; pipelines run without, and your own loop needs `torch.no_grad()`.
+
     Not our idea: forecasts of features are those of TaylorSeer (arXiv 2503.06923) and Spectrum (arXiv
     2603.01623), and to extrapolate from the last outputs is what multistep solvers do.
 
