@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 
+import diffusers
 import pytest
 import torch
-from diffusers import AutoPipelineForImage2Image, StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLPipeline
 
 from tests.helpers.tiny_models import generate, sdxl_unet
 from tests.helpers.traces import traces_of_a_patch
@@ -34,6 +35,15 @@ def test_a_pipeline_whose_unet_is_exchanged_says_so_at_its_next_call(pipe) -> No
     assert traces_of_a_patch(pipe) == []
 
 
+def test_a_patched_pipeline_can_be_made_into_another_kind(pipe) -> None:
+    try:
+        auto = diffusers.AutoPipelineForImage2Image
+    except RuntimeError as error:  # diffusers 0.36 with transformers 5
+        pytest.skip(str(error))
+    with patched(pipe, ToDo()):
+        assert type(auto.from_pipe(pipe)).__name__ == "StableDiffusionXLImg2ImgPipeline"
+
+
 def test_a_patched_pipeline_is_what_it_was_for_others(pipe, tmp_path) -> None:
     before = type(pipe)
     with patched(pipe, ToDo()):
@@ -41,7 +51,6 @@ def test_a_patched_pipeline_is_what_it_was_for_others(pipe, tmp_path) -> None:
         assert type(pipe).__name__ == before.__name__
         assert inspect.signature(pipe.__call__) == inspect.signature(before.__call__.__get__(pipe))
         assert pipe.components.keys() == before(**pipe.components, add_watermarker=False).components.keys()
-        assert type(AutoPipelineForImage2Image.from_pipe(pipe)).__name__ == "StableDiffusionXLImg2ImgPipeline"
         picture = generate(pipe)
         pipe.save_pretrained(tmp_path)
     loaded = StableDiffusionXLPipeline.from_pretrained(tmp_path)
