@@ -35,7 +35,7 @@ from compare import (
 from compare.experiment.device import environment
 from compare.experiment.flops import plans_of
 from compare.methods import known_methods, missing_methods
-from page.api import SETTINGS, UNLISTED, endpoint, named
+from page.api import SETTINGS, UNLISTED, endpoint, method_inputs, named
 from page.details import REPEATS, add_details
 from page.expectation import expectation_of, sentence
 from page.explore import add_explore
@@ -235,9 +235,11 @@ class Page:
                 "prompt": gr.Textbox(label="Prompt"),
                 "seed": gr.Number(0, label="Seed"),
                 "methods": methods_group([method.id for method in known_methods() if method.preselected]),
+                **method_inputs(),
             }
-            gallery = gr.Gallery(label="Pictures", format="png")
-            report = gr.JSON(label="Report")
+            # Not visible themselves, or browsers would fetch what shows them, and videos too.
+            gallery = gr.Gallery(label="Pictures", format="png", visible=False)
+            report = gr.JSON(label="Report", visible=False)
             inputs = {**self.form.settings, **own}
             gr.Button().click(
                 self.compare,
@@ -268,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_as_json()
     raise_open_files_limit()
     try:
-        loaded = load_pipeline(options.model, options.device)
+        loaded = load_pipeline(options.model, options.device, attention=options.attention)
     except ModelNotLoaded as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,13 +7,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare.errors import InvalidRequest
 from compare.methods import known_methods, method_of, missing_methods
-from compare.request import Request
+from compare.request import METHOD_SETTINGS, POOLINGS, Request, number
 
 if TYPE_CHECKING:  # `--help` and typing errors need not wait for torch: commands import it when they run
     from compare.events import Event
@@ -44,8 +44,26 @@ def add_run(commands: argparse._SubParsersAction) -> None:
         help="; ".join([f"some of {', '.join(method.id for method in known_methods())}", *missing_methods()]),
     )  # fmt: skip
     run.add_argument("--repeats", type=number, default=1, help="time each method this often, interleaved")
+    _add_method_settings(run)
     run.add_argument("--out", type=Path, default=Path("result"), metavar="FOLDER", help="default: result/")
     add_model_options(run)
+
+
+def _add_method_settings(run: argparse.ArgumentParser) -> None:
+    group = run.add_argument_group("settings of methods")
+    for name, (metavar, kind, about) in {
+        "until": ("SHARE", number, "ToDo and ToMe are on in this first part of the steps"),
+        "pooling": ("KIND", str, f"what ToDo makes of a cell of tokens: {' or '.join(POOLINGS)}"),
+        "forecast_share": ("SHARE", number, "the part of the steps that Forecast does not compute"),
+        "tome_ratio": ("SHARE", number, "of the tokens that ToMe merges away; default: 1 - 1/stride²"),
+        "tome_stride": ("N", number, "a side of ToMe's cells; default: the factor"),
+        "tome_levels": ("N", number, "grids on which ToMe merges; default: those of the factor"),
+        "tome_seed": ("SEED", number, "of ToMe's random choice"),
+    }.items():
+        default = getattr(Request, name)
+        said = about if default is None else f"{about}; default: {default}"
+        option = f"--{name.replace('_', '-')}"
+        group.add_argument(option, type=kind, default=default, metavar=metavar, help=said)
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
@@ -64,14 +82,6 @@ def load_model(options: argparse.Namespace) -> LoadedPipeline:
     from compare.models.placement import DTYPES
 
     return load_pipeline(options.model, options.device, DTYPES.get(options.dtype), options.attention)
-
-
-def number(text: str) -> int | float | str:
-    """The text as a number, or as it is: the request says in a sentence what is allowed."""
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
 
 
 def size(text: str) -> tuple[int | float | str, int | float | str]:
@@ -128,6 +138,7 @@ def _run(options: argparse.Namespace) -> int:
         factor=options.factor[0] if len(options.factor) == 1 else tuple(options.factor),
         methods=tuple(options.methods),
         repeats=options.repeats,
+        **{name: getattr(options, name) for name in METHOD_SETTINGS},
     )
     make_folder(options.out)
     info = loaded.info

@@ -25,13 +25,16 @@ if TYPE_CHECKING:  # `python -m compare --help` need not wait for torch
 
 
 class Reduction(Protocol):
-    """What a method reads of a request."""
+    """What a method reads of a request (`compare.request.Request`)."""
 
-    @property
-    def factor(self) -> int | tuple[int, ...]: ...
-
-    @property
-    def until(self) -> float: ...
+    factor: int | tuple[int, ...]
+    until: float
+    pooling: str
+    forecast_share: float
+    tome_ratio: float | None
+    tome_stride: int | None
+    tome_levels: int | None
+    tome_seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +101,15 @@ class Method:
         return nullcontext()
 
     def patches(self, request: Reduction) -> tuple[Setting, ...]:
-        """The settings that `todo_patch.patched` is given; none if it is not one of its methods."""
-        patch = self.patch(request) if self.patch else ()
+        """The settings that `todo_patch.patched` is given; none if it is not one of its methods.
+
+        Raises:
+            InvalidRequest: the method has no such settings.
+        """
+        try:
+            patch = self.patch(request) if self.patch else ()
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
         return patch if isinstance(patch, tuple) else (patch,)
 
     def counted_patches(self, request: Reduction) -> tuple[tuple[Setting, ...], ...] | None:
@@ -126,22 +136,37 @@ def _unpatched() -> ToDo:
 def _todo(request: Reduction, **settings: str) -> ToDo:
     from todo_patch import ToDo
 
-    return ToDo(factor=request.factor, until=request.until, **settings)
+    asked = {"factor": request.factor, "until": request.until, "pooling": request.pooling, **settings}
+    if (asked["pooling"], asked.get("grid")) == ("average", "rotating"):
+        raise InvalidRequest(
+            f"Pooling 'average' leaves the rotating grid no token to choose: take 'nearest', or leave out "
+            f"{TODO_ROTATING.id} and {TODO_ROTATING_FORECAST.id}."
+        )
+    return ToDo(**asked)
 
 
 def _forecast(request: Reduction) -> Forecast:
     from todo_patch import Forecast
 
-    return Forecast()
+    return Forecast(share=request.forecast_share)
 
 
 def _tome(request: Reduction, merge: str = "all") -> ToMe:
-    from todo_patch import ToMe
+    """The equal of the request's ToDo, except for what the request says of ToMe."""
+    from todo_patch import ToDo, ToMe
 
-    try:
-        return ToMe.like(_todo(request), merge=merge)
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from error
+    todo, stride = ToDo(factor=request.factor, until=request.until), request.tome_stride
+    shared = {"seed": request.tome_seed, "merge": merge}
+    if stride is None:
+        try:
+            tome = ToMe.like(todo, **shared)
+        except ValueError as error:
+            raise InvalidRequest(f"{error} Or give ToMe a stride of its own.") from error
+    else:
+        levels = max((level for level, factor in enumerate(todo.factors, 1) if factor > 1), default=1)
+        tome = ToMe(ratio=1 - 1 / stride**2, stride=stride, levels=levels, until=todo.until, **shared)
+    own = {"ratio": request.tome_ratio, "levels": request.tome_levels}
+    return replace(tome, **{name: value for name, value in own.items() if value is not None})
 
 
 def _steps_in_the_time_of_todo(steps: int, seconds: Mapping[str, float]) -> int:

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from compare.methods import BASELINE, method_of
-from compare.request import Request
+from compare.request import Request, labelled
 
 
 class _Record(BaseModel):
@@ -94,6 +94,8 @@ class Result(_Record):
     """One method's picture, and what it took."""
 
     method: str
+    settings: str = ""
+    """What of the method's settings is not the default, in words (`Request.settings_of`)."""
     steps: int
     times: Times
     plan: PlanSummary
@@ -113,7 +115,8 @@ class Result(_Record):
 
     @property
     def label(self) -> str:
-        return method_of(self.method).label
+        """The method, and what is unusual in its settings: no picture is shown under a wrong name."""
+        return labelled(method_of(self.method), self.settings)
 
     @property
     def is_baseline(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 
 from compare.errors import InvalidRequest, quoted
@@ -14,7 +16,17 @@ GUIDANCE = (0.0, 30.0)
 SEEDS = (0, 2**32 - 1)
 FACTORS = (1, 8)
 REPEATS = (1, 20)
+LEVELS = (1, 8)  # that a factor names; a model can have fewer
+UNTIL = (0.01, 1.0)
+POOLINGS = ("nearest", "average")
+FORECAST_SHARE = (0.0, 0.6)
+TOME_RATIO = (0.0, 1.0)  # a stride allows less
+TOME_STRIDE = (2, 8)
 PROMPT_CHARACTERS = 2000
+METHOD_SETTINGS = (
+    "until", "pooling", "forecast_share", "tome_ratio", "tome_stride", "tome_levels", "tome_seed",
+)  # fmt: skip
+"""The fields of a `Request` that are settings of methods, beside the factor."""
 TILED_ABOVE = 1536 * 1536
 """Pixels. SDXL's decoder holds 256 channels three times: 3.6 GB in float16, and 6.4 GB at 2048×2048."""
 
@@ -32,10 +44,17 @@ class Request:
         steps: denoising steps.
         guidance_scale: classifier-free guidance; 1 and below switch it off.
         seed: of the starting noise, which is made on the CPU, the same for every method.
-        factor: of downsampling, at the finest attention grid; a tuple names one per level, finest first.
-            ToMe is given the equal reduction.
+        factor: of downsampling, at the finest attention grid; a tuple, a list or a text like "4, 2" names one per
+            level, finest first. ToMe is given the equal reduction.
         methods: ids of `compare.methods.METHODS`. Without "baseline" there are no speed-ups and no scores.
         repeats: how often each method is timed; above 1 the methods are interleaved and the median counts.
+        until: ToDo and ToMe are on in the first `ceil(until * n)` of the n steps. From 0.01 to 1.
+        pooling: what ToDo makes of a cell of tokens, one of `POOLINGS`; on a rotating grid only "nearest".
+        forecast_share: the part of the steps that Forecast does not compute. From 0 to 0.6.
+        tome_ratio: the share of tokens that ToMe merges away, at most 1 - 1/stride²; None for just that.
+        tome_stride: a side of the cells of which ToMe keeps one token each at least; None for ToDo's factor.
+        tome_levels: of attention grids on which ToMe merges, from the finest; None for as many as ToDo.
+        tome_seed: of ToMe's random choice in each cell.
 
     Raises:
         InvalidRequest: with one sentence that says what is allowed.
@@ -51,6 +70,13 @@ class Request:
     factor: int | tuple[int, ...] = 2
     methods: tuple[str, ...] = tuple(method.id for method in METHODS if method.preselected)
     repeats: int = 1
+    until: float = 1.0
+    pooling: str = "nearest"
+    forecast_share: float = 0.3
+    tome_ratio: float | None = None
+    tome_stride: int | None = None
+    tome_levels: int | None = None
+    tome_seed: int = 0
 
     def __post_init__(self) -> None:
         _check_text("The prompt", self.prompt)
@@ -64,16 +90,39 @@ class Request:
         check_whole("Seed", self.seed, SEEDS)
         check_whole("Repeats", self.repeats, REPEATS)
         self._check_factor()
+        self._check_settings()
         self._check_methods()
 
     def _check_factor(self) -> None:
+        if isinstance(self.factor, str):  # as the page and the command line have it
+            parts = [number(part.strip()) for part in self.factor.split(",")]
+            object.__setattr__(self, "factor", parts[0] if len(parts) == 1 else tuple(parts))
+        if isinstance(self.factor, list):  # JSON has no tuples
+            object.__setattr__(self, "factor", tuple(self.factor))
         if not isinstance(self.factor, tuple):
             check_whole("Factor", self.factor, FACTORS)
         elif not self.factor:
             raise InvalidRequest("Factor must be a whole number, or one for each level; none was given.")
+        elif len(self.factor) > LEVELS[1]:
+            raise InvalidRequest(
+                f"Factor can have {LEVELS[1]} numbers, one for each level; got {len(self.factor)}."
+            )
         else:
             for factor in self.factor:
                 check_whole("Factor", factor, FACTORS)
+
+    def _check_settings(self) -> None:
+        check_number("Until", self.until, UNTIL)
+        if self.pooling not in POOLINGS:
+            raise InvalidRequest(f"Pooling must be {' or '.join(POOLINGS)}, not {quoted(self.pooling)}.")
+        check_number("Forecast share", self.forecast_share, FORECAST_SHARE)
+        if self.tome_ratio is not None:
+            check_number("ToMe ratio", self.tome_ratio, TOME_RATIO)
+        if self.tome_stride is not None:
+            check_whole("ToMe stride", self.tome_stride, TOME_STRIDE)
+        if self.tome_levels is not None:
+            check_whole("ToMe levels", self.tome_levels, LEVELS)
+        check_whole("ToMe seed", self.tome_seed, SEEDS)
 
     def _check_methods(self) -> None:
         if isinstance(self.methods, list):  # JSON and the page have no tuples
@@ -93,16 +142,12 @@ class Request:
                     f"{method.id} ({method.description}) needs {' and '.join(method.needs)} beside it: "
                     "choose them too."
                 )
+            method.patches(self)  # which refuses settings that do not go together
 
     @classmethod
     def known_methods(cls) -> tuple[Method, ...]:
         """The methods that such a request can name."""
         return known_methods()
-
-    @property
-    def until(self) -> float:
-        """The share of the steps in which ToDo and ToMe are on: all. Sweeps have others."""
-        return 1.0
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -116,10 +161,65 @@ class Request:
         return tuple(sorted((method_of(id, known) for id in self.methods), key=lambda method: method.order))
 
     @property
+    def own_settings(self) -> dict[str, object]:
+        """The settings of methods that are not the default, by name."""
+        return {
+            name: getattr(self, name)
+            for name in METHOD_SETTINGS
+            if getattr(self, name) != getattr(Request, name)
+        }
+
+    def settings_of(self, method: Method) -> str:
+        """Those of them that change this method, in words: "ratio 0.5, stride 3"; "" if none does."""
+        return ", ".join(
+            f"{name.removeprefix('tome_').removeprefix('forecast_')} {in_words(value)}"
+            for name, value in self.own_settings.items()
+            if self._changes(method, name)
+        )
+
+    @property
+    def idle_settings(self) -> tuple[str, ...]:
+        """Those of them that change none of the chosen methods, by name."""
+        chosen = self.chosen
+        return tuple(name for name in self.own_settings if not any(self._changes(m, name) for m in chosen))
+
+    def label_of(self, method: Method) -> str:
+        """The method's name, and those settings."""
+        return labelled(method, self.settings_of(method))
+
+    def _changes(self, method: Method, name: str) -> bool:
+        usual = copy(self)
+        object.__setattr__(usual, name, getattr(Request, name))
+        try:
+            return method.patches(usual) != method.patches(self)
+        except InvalidRequest:  # which the others need this one for
+            return True
+
+    @property
     def is_tiled(self) -> bool:
         """Whether the pictures are decoded in overlapping tiles. It depends on the size alone, so that the
         same request gives the same picture on every machine."""
         return self.width * self.height > TILED_ABOVE
+
+
+def labelled(method: Method, settings: str) -> str:
+    """The name of a method with these settings, as `Request.settings_of` says them."""
+    return f"{method.label} ({settings})" if settings else method.label
+
+
+def in_words(value: object) -> str:
+    """A setting for readers: numbers short, and lists as they are typed."""
+    if isinstance(value, tuple):
+        return ", ".join(map(in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def number(text: str) -> int | float | str:
+    """The text as a number, or as it is: the request says in a sentence what is allowed."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _check_text(name: str, value: object) -> None:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from compare.methods import method_of
 from compare.report import Comparison, Result
+from compare.request import in_words
 
 COLUMN = (352, 512)  # pixels a picture is wide on the sheet, at least and at most
 MARGIN = 16
@@ -35,7 +36,8 @@ def contact_sheet(comparison: Comparison) -> Image.Image:
             result.image.convert("RGB").resize((column, picture_height), Image.Resampling.LANCZOS),
             (left, top),
         )
-        draw.text((left, below), result.label, INK, large)
+        name = large if draw.textlength(result.label, large) <= column else small
+        draw.text((left, below), _fitted(draw, result.label, name, column), INK, name)
         draw.text((left, below + 28), _fitted(draw, times_of(result), small, column), INK, small)
         draw.text((left, below + 50), _fitted(draw, scores_of(result), small, column), PALE, small)
     sheet.info["prompt"] = request.prompt
@@ -47,9 +49,10 @@ def settings_of(comparison: Comparison) -> str:
     """The settings and the machine in one line."""
     request, model = comparison.request, comparison.model
     factor = " and ".join(map(str, request.factors))
+    own = "".join(f", {name} {in_words(value)}" for name, value in request.own_settings.items())
     return (
         f"{request.width}×{request.height}, {request.steps} steps, guidance {request.guidance_scale:g}, "
-        f"seed {request.seed}, factor {factor} · {model.name}, {model.device_name}, {model.dtype}"
+        f"seed {request.seed}, factor {factor}{own} · {model.name}, {model.device_name}, {model.dtype}"
     )
 
 

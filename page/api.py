@@ -8,12 +8,13 @@ from dataclasses import fields
 from typing import Any
 
 import gradio as gr
+from gradio.components.api_component import Api
 
 from compare.errors import InvalidRequest, RunFailed
 from compare.events import Finished, MethodDone
 from compare.methods import known_methods
 from compare.report import Comparison, Result
-from compare.request import Request
+from compare.request import METHOD_SETTINGS, POOLINGS, Request
 from page.pictures import Album, Pictures
 from server.front_door.visits import Visit
 from server.runs import Runs
@@ -34,14 +35,43 @@ Args:
     steps: Denoising steps.
     guidance_scale: Classifier-free guidance; 1 and below switch it off.
     seed: Of the starting noise, which is the same for every method.
-    factor: Of downsampling: 2 keeps a quarter of the keys and values. ToMe gets the equal reduction.
+    factor: Of downsampling: 2 keeps a quarter of the keys and values. A list has one for each level of
+        attention grids, the finest first. ToMe gets the equal reduction.
     methods: Some of {methods}.
     repeats: How often each method is timed; above 1 they take turns, and the median counts.
+    until: ToDo and ToMe are on in this first part of the steps, 0.01 to 1.
+    pooling: What ToDo makes of a cell of tokens: "nearest" keeps one, "average" is their mean.
+    forecast_share: The part of the steps that Forecast does not compute, 0 to 0.6.
+    tome_ratio: The share of tokens that ToMe merges away, at most 1 - 1/stride²; null: just that.
+    tome_stride: A side of ToMe's cells, from 2; null: ToDo's factor.
+    tome_levels: Of attention grids on which ToMe merges, from the finest; null: as many as ToDo.
+    tome_seed: Of ToMe's random choice.
 
 Returns:
     The pictures.
     The report, with a list "results": method, seconds, speedup, psnr, ssim, and more.
 """
+
+
+NUMBER = {"type": "number"}
+NUMBER_OR_NULL = {"anyOf": [NUMBER, {"type": "null"}]}
+SCHEMAS = {
+    "factor": {"anyOf": [NUMBER, {"type": "array", "items": NUMBER}]},
+    "until": NUMBER,
+    "pooling": {"type": "string", "enum": list(POOLINGS)},
+    "forecast_share": NUMBER,
+    "tome_ratio": NUMBER_OR_NULL,
+    "tome_stride": NUMBER_OR_NULL,
+    "tome_levels": NUMBER_OR_NULL,
+    "tome_seed": NUMBER,
+}
+"""What these parameters can be, as JSON schemas."""
+
+
+def method_inputs() -> dict[str, Api]:
+    """The factor and the settings of methods, as parameters with the defaults of a `Request`. Components of
+    the page are none of them: these know no lists, and no number that is optional."""
+    return {name: Api(getattr(Request, name), schema, name) for name, schema in SCHEMAS.items()}
 
 
 def named(settings: Sequence[object]) -> dict[str, object]:
@@ -79,8 +109,11 @@ def endpoint(
 
     *ids, last = (method.id for method in known_methods())
     compare.__doc__ = DESCRIPTION.format(methods=f"{', '.join(ids)} and {last}")
+    # For gradio a parameter whose value is None is optional only if the signature says so.
+    kind, required = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    defaults = {name: getattr(Request, name) for name in METHOD_SETTINGS}
     compare.__signature__ = inspect.Signature(
-        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("http", *SETTINGS)]
+        [inspect.Parameter(name, kind, default=defaults.get(name, required)) for name in ("http", *SETTINGS)]
     )
     return compare
 

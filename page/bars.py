@@ -21,6 +21,8 @@ class Bar:
     """One method."""
 
     method: Method
+    settings: str = ""
+    """What of its settings is not the default, in words."""
     state: str = "waiting"
     """"waiting", "warming up", "running", "done", "stopped" (in the middle) or "not started"."""
     repeat: int = 1
@@ -65,7 +67,8 @@ class Bars:
     @classmethod
     def waiting(cls, request: Request) -> Bars:
         """Of a run that has not begun."""
-        return cls(tuple(Bar(method=method) for method in request.chosen), request.repeats)
+        bars = (Bar(method=method, settings=request.settings_of(method)) for method in request.chosen)
+        return cls(tuple(bars), request.repeats)
 
     @classmethod
     def of(cls, request: Request, comparison: Comparison | None, begun: Iterable[str] = ()) -> Bars:
@@ -77,9 +80,10 @@ class Bars:
         columns = {column.result.method: column for column in columns_of(comparison)} if comparison else {}
 
         def bar(method: Method) -> Bar:
+            named = {"method": method, "settings": request.settings_of(method)}
             if method.id in columns:
-                return Bar(method=method, state="done", column=columns[method.id])
-            return Bar(method=method, state="stopped" if method.id in begun else "not started")
+                return Bar(**named, state="done", column=columns[method.id])
+            return Bar(**named, state="stopped" if method.id in begun else "not started")
 
         return cls(tuple(map(bar, request.chosen)), request.repeats)
 

@@ -12,14 +12,14 @@ from gradio.events import Dependency
 from compare.methods import known_methods
 from compare.models.load import LoadedPipeline
 from compare.report import Comparison
-from compare.request import SIZE_MULTIPLE, SIZES
+from compare.request import POOLINGS, SIZE_MULTIPLE, SIZES, in_words
 from page.api import SETTINGS, UNLISTED
 from page.html import render
 from page.presets import (
     FACTOR_OF,
     FACTORS,
     NEW_SEED,
-    SAME,
+    TYPED,
     Preset,
     constant,
     presets_of,
@@ -55,8 +55,9 @@ class Form:
     @property
     def changed(self) -> list[Callable[..., Any]]:
         """The triggers by which a visitor changes what time and gain depend on, beside the shortcuts."""
-        typed = [component.blur for component in self.settings.values() if isinstance(component, gr.Number)]
-        return [self.settings["methods"].input, *typed]
+        settings = self.settings
+        typed = [component.blur for component in settings.values() if isinstance(component, gr.Number)]
+        return [settings["methods"].input, settings["pooling"].input, settings["factor"].blur, *typed]
 
     def connect(self) -> list[Dependency]:
         """Make the shortcuts set their fields, which is returned, and the fields their shortcuts."""
@@ -68,7 +69,7 @@ class Form:
         preset = self.size.input(
             None, [self.size, factor], [*side, factor, self.factor], js=set_size(self.presets), **IN_BROWSER
         )
-        chosen = self.factor.input(None, self.factor, factor, js=SAME, **IN_BROWSER)
+        chosen = self.factor.input(None, self.factor, factor, js=TYPED, **IN_BROWSER)
         gr.on([each.change for each in side], None, side, self.size, js=size_of(self.presets), **IN_BROWSER)
         factor.change(None, factor, self.factor, js=FACTOR_OF, **IN_BROWSER)
         return [preset, chosen]
@@ -113,8 +114,11 @@ def add_form(loaded: LoadedPipeline, first: dict[str, Any], limits: Limits) -> F
                 new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
             if loaded.vocabulary:
                 gr.HTML(render("vocabulary", seen=loaded.vocabulary))
+            with gr.Accordion("Settings of the methods", open=False, elem_id="method-settings"):
+                of_methods = _method_settings(first)
             gr.HTML(render("settings_help", sizes=SIZES, multiple=SIZE_MULTIPLE, limits=limits))
-    settings = {"prompt": prompt, "negative_prompt": negative_prompt, "methods": methods, **numbers}
+    texts = {"prompt": prompt, "negative_prompt": negative_prompt, "methods": methods}
+    settings = {**texts, **numbers, **of_methods}
     return Form(settings, compare, stop, examples, new_seed, presets, size, factor)
 
 
@@ -146,17 +150,44 @@ def _size(presets: tuple[Preset, ...], first: dict[str, Any]) -> gr.Radio:
     return gr.Radio(sides, value=value, label="Size", elem_id="size", min_width=0)
 
 
-def _numbers(first: dict[str, Any]) -> dict[str, gr.Number]:
-    # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
-    return {
-        name: gr.Number(first[name], label=label, step=step, elem_id=id, min_width=80)
-        for name, label, id, step in (
-            ("width", "Width", "width", 64),
-            ("height", "Height", "height", 64),
-            ("factor", "Factor", "factor", 1),
-            ("steps", "Steps", "steps", 1),
-            ("guidance_scale", "Guidance", "guidance", 0.5),
-            ("repeats", "Repeats", "repeats", 1),
-            ("seed", "Seed", "seed", 1),
+def _numbers(first: dict[str, Any]) -> dict[str, gr.components.Component]:
+    width, height = (_number(first, side, side.title(), step=64) for side in ("width", "height"))
+    factor = gr.Textbox(
+        in_words(first["factor"]), label="Factor", elem_id="factor", max_lines=1, min_width=80
+    )
+    others = {
+        name: _number(first, name, label, step)
+        for name, label, step in (
+            ("steps", "Steps", 1),
+            ("guidance_scale", "Guidance", 0.5),
+            ("repeats", "Repeats", 1),
+            ("seed", "Seed", 1),
         )
     }
+    return {"width": width, "height": height, "factor": factor, **others}
+
+
+def _method_settings(first: dict[str, Any]) -> dict[str, gr.components.Component]:
+    with gr.Row(elem_classes="numbers"):
+        numbers = {
+            name: _number(first, name, label, step, empty)
+            for name, label, step, empty in (
+                ("until", "On until", 0.1, None),
+                ("forecast_share", "Forecast share", 0.1, None),
+                ("tome_ratio", "ToMe ratio", 0.05, "as ToDo"),
+                ("tome_stride", "ToMe stride", 1, "as ToDo"),
+                ("tome_levels", "ToMe levels", 1, "as ToDo"),
+                ("tome_seed", "ToMe seed", 1, None),
+            )
+        }
+        pooling = gr.Radio(
+            list(POOLINGS), value=first["pooling"], label="Pooling of ToDo", elem_id="pooling", min_width=200
+        )
+    gr.HTML(render("method_settings_help"))
+    return {**numbers, "pooling": pooling}
+
+
+def _number(first: dict[str, Any], name: str, label: str, step: float, empty: str | None = None) -> gr.Number:
+    # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
+    id = name.removesuffix("_scale").replace("_", "-")
+    return gr.Number(first[name], label=label, step=step, placeholder=empty, elem_id=id, min_width=80)

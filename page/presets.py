@@ -38,9 +38,12 @@ def presets_of(defaults: Defaults) -> tuple[Preset, ...]:
 
 
 def set_size(presets: tuple[Preset, ...]) -> str:
-    """From size and factor: width, height, factor, factor."""
+    """From size and factor: width, height, factor, the choice of a factor."""
     factors = json.dumps({preset.side: preset.factor for preset in presets if preset.factor is not None})
-    return f"(side, factor) => {{ const own = {factors}[side] ?? factor; return [side, side, own, own]; }}"
+    return f"""(side, factor) => {{
+  const own = {factors}[side] ?? factor;
+  return [side, side, String(own), ({FACTOR_OF})(own)];
+}}"""
 
 
 def size_of(presets: tuple[Preset, ...]) -> str:
@@ -49,9 +52,12 @@ def size_of(presets: tuple[Preset, ...]) -> str:
     return f"(width, height) => width === height && {sides}.includes(width) ? width : null"
 
 
-FACTOR_OF = f"(factor) => {json.dumps(FACTORS)}.includes(factor) ? factor : null"
-"""From a factor: the choice that is this factor, or none."""
-SAME = "(value) => value"
+FACTOR_OF = (
+    f"(factor) => {json.dumps(FACTORS)}.find((choice) => String(choice) === String(factor).trim()) ?? null"
+)
+"""From a factor, as it is typed: the choice that is this factor, or none."""
+TYPED = "(factor) => String(factor)"
+"""From a choice of a factor: the factor as it is typed."""
 NEW_SEED = f"() => Math.floor(Math.random() * {SEEDS[1] + 1})"
 
 

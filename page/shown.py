@@ -124,7 +124,7 @@ def place(id: str, request: Request, file: str = "", alt: str = "") -> Picture:
     """
     return Picture(
         id=id,
-        label=method_of(id).label,
+        label=request.label_of(method_of(id)),
         path=file,
         caption="",
         alt=alt,
@@ -138,7 +138,8 @@ def place(id: str, request: Request, file: str = "", alt: str = "") -> Picture:
 def file_name(id: str, request: Request) -> str:
     """A name that says what is in the file: `todo-factor2-a-fox-on-navy-seed101.png`."""
     factor = "" if id == BASELINE.id else f"factor{'-'.join(map(str, request.factors))}"
-    parts = (id, factor, request.prompt[:60], f"seed{request.seed}")
+    settings = request.settings_of(method_of(id))
+    parts = (id, factor, settings, request.prompt[:60], f"seed{request.seed}")
     return "-".join(filter(None, (re.sub(r"\W+", "-", part.lower()).strip("-") for part in parts))) + ".png"
 
 

@@ -23,6 +23,7 @@ class ServerOptions:
 
     model: str | None = None
     device: str | None = None
+    attention: str = "sdpa"
     port: int | None = None
     host: str = "127.0.0.1"
     share: bool = False
@@ -66,6 +67,10 @@ def parse_options(
     parser.add_argument(
         "--device", default=given("TODO_DEVICE") or None,
         help="cpu, cuda, cuda:1, ... (TODO_DEVICE; default: cuda if there is one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--attention", default=given("TODO_ATTENTION") or "sdpa",
+        help="sdpa, or xformers if it runs (TODO_ATTENTION; default: sdpa)",
     )  # fmt: skip
     parser.add_argument(
         "--port", type=_whole_number("GRADIO_SERVER_PORT", 1, 65535), metavar="N",

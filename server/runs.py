@@ -108,6 +108,7 @@ class Job:
             fields |= {
                 "width": request.width, "height": request.height, "steps": request.steps,
                 "factor": request.factors, "methods": request.methods, "repeats": request.repeats,
+                **request.own_settings,
             }  # fmt: skip
         if self.waited is not None:
             fields["waited"] = round(self.waited, 3)

@@ -23,6 +23,12 @@ class Setting:
     height: int
     factor: int = 2
     until: float = 1.0
+    pooling: str = "nearest"
+    forecast_share: float = 0.3
+    tome_ratio: None = None
+    tome_stride: None = None
+    tome_levels: None = None
+    tome_seed: int = 0
 
 
 def _two_levels(request: Reduction) -> ToDo:

@@ -154,6 +154,7 @@ class Measured:
         peaks = [sample.peak_memory for sample in column.samples if sample.peak_memory is not None]
         return Result(
             method=column.method.id,
+            settings=self.request.settings_of(column.method),
             steps=column.steps,
             times=Times(
                 denoising=tuple(s.denoising for s in column.samples),
@@ -209,12 +210,14 @@ class Measured:
 
 def _label(loaded: LoadedPipeline, request: Request, column: Column) -> dict[str, str]:
     """What is written into the picture's file."""
+    settings = request.settings_of(column.method)
     return {
         "prompt": request.prompt,
         "negative prompt": request.negative_prompt,
         "settings": (
             f"{column.method.id}, factor {request.factor}, {request.width}x{request.height}, "
             f"{column.steps} steps, guidance {request.guidance_scale}, seed {request.seed}"
+            + (f", {settings}" if settings else "")
         ),
         "model": f"{loaded.info.source}, {loaded.info.dtype}, {loaded.info.scheduler}",
     }

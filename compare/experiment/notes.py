@@ -23,6 +23,7 @@ def notes_on(loaded: LoadedPipeline, request: Request, plans: Mapping[str, PlanS
     yield from filter(None, (loaded.fallback, loaded.remark))
     yield from _on_prompts(loaded, request)
     yield from _on_guidance(request)
+    yield from _on_settings(request)
     yield from _on_tokens(request, plans)
     yield from _on_the_gain(request, plans)
     if BASELINE not in request.chosen:
@@ -96,6 +97,11 @@ def _on_guidance(request: Request) -> Iterator[str]:
             "Without guidance the model runs on one picture at a time, and for odd batches tomesd drops the "
             "random choice of the tokens it merges into."
         )
+
+
+def _on_settings(request: Request) -> Iterator[str]:
+    if request.idle_settings:
+        yield f"Settings that change none of the chosen methods: {', '.join(request.idle_settings)}."
 
 
 def _on_tokens(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator[str]:

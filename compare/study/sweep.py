@@ -22,7 +22,7 @@ from compare.experiment.measure import prepare
 from compare.experiment.worker import run
 from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline, load_pipeline, with_scheduler
-from compare.request import Request, check_number
+from compare.request import Request
 from compare.study.row_folder import RowFolder
 from compare.study.rows import Row, Setup, keys_of, rows_of
 from compare.study.scorers import Scorers
@@ -33,22 +33,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-UNTIL = (0.01, 1.0)
 
-
-@dataclass(frozen=True, kw_only=True)
 class StudyRequest(Request):
-    """A request whose methods may also be variants of the grid, and be on for a part of the run.
-
-    Args:
-        until: ToDo and ToMe are on in the first `ceil(until * n)` of the n steps. From 0.01 to 1.
-    """
-
-    until: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("Until", self.until, UNTIL)
+    """A request whose methods may also be variants that only studies have."""
 
     @classmethod
     def known_methods(cls) -> tuple[Method, ...]:

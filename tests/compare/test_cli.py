@@ -46,6 +46,25 @@ def test_sizes_may_have_two_sides_and_factors_two_levels(tiny_folder, tmp_path) 
     assert size("64") == size("64x") == (64, 64)
 
 
+def test_settings_of_methods_are_options(tiny_folder, tmp_path, capsys) -> None:
+    options = ["--methods", "tome", "todo", "--out", str(tmp_path), "--factor", "2", "2"]
+    settings = {
+        "until": 0.5, "pooling": "average", "forecast_share": 0.5, "tome_ratio": 0.5, "tome_stride": 3,
+        "tome_levels": 1, "tome_seed": 7,
+    }  # fmt: skip
+    for name, value in settings.items():
+        options += [f"--{name.replace('_', '-')}", str(value)]
+    assert main(command(tiny_folder, *options)) == 0
+    saved = load_comparison(tmp_path)
+    assert {name: getattr(saved.request, name) for name in settings} == settings
+    tome, todo = (result.label for result in saved.results)
+    assert tome == "ToMe (until 0.5, ratio 0.5, stride 3, levels 1, seed 7)"
+    printed = capsys.readouterr()
+    assert f"{todo} " in printed.out
+    assert "Settings that change none of the chosen methods: forecast_share." in printed.err
+    assert "pooling average" in saved.result("todo").image.info["settings"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -57,6 +76,12 @@ def test_sizes_may_have_two_sides_and_factors_two_levels(tiny_folder, tmp_path) 
         ("run fox --factor 1.5", "Factor must be"),
         ("run fox --factor 2 2 2", "level"),
         ("run fox --seed -1", "Seed must be"),
+        ("run fox --until 2", "Until must be a number from 0.01 to 1, not 2"),
+        ("run fox --pooling median", "Pooling must be nearest or average"),
+        ("run fox --tome-ratio 0.8", "1 - 1/stride²"),
+        ("run fox --tome-levels 4", "level"),
+        ("run fox --tome-stride 8 --size 64", "stride"),
+        ("run fox --methods forecast --forecast-share 0.6 --steps 5", "smaller share"),
         ("run fox --methods magic", "'magic' is not one of them"),
         ("run fox --model no/such/folder", "There is no model 'no/such/folder'"),
         ("bench --sizes big", "not 'big'"),

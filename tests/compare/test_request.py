@@ -3,6 +3,9 @@ from __future__ import annotations
 import pytest
 
 from compare.errors import InvalidRequest
+from compare.methods import METHODS, TOME
+
+SHOWN = ("baseline", "todo", "tome", "forecast")
 
 BAD = {
     "empty prompt": ({"prompt": ""}, "empty"),
@@ -39,6 +42,22 @@ BAD = {
     "a method that is no string": ({"methods": [None]}, "nothing is not one of them"),
     "fewer steps than nothing": ({"methods": ("baseline", "fewer-steps")}, "needs baseline and todo"),
     "no repeats": ({"repeats": 0}, "Repeats must be"),
+    "a level without a factor": ({"factor": "4, "}, "Factor must be a whole number from 1 to 8, not ''"),
+    "a factor in words": ({"factor": "four"}, "not 'four'"),
+    "nine levels": ({"factor": [2] * 9}, "Factor can have 8 numbers, one for each level; got 9"),
+    "on for no step": ({"until": 0}, "Until must be a number from 0.01 to 1, not 0"),
+    "unknown pooling": ({"pooling": "median"}, "Pooling must be nearest or average, not 'median'"),
+    "pooling in a list": ({"pooling": ["nearest"]}, "Pooling must be nearest or average"),
+    "averages that rotate": (
+        {"pooling": "average", "methods": ("todo-rotating",)}, "leaves the rotating grid no token to choose",
+    ),
+    "all forecast": ({"forecast_share": 1}, "Forecast share must be a number from 0 to 0.6, not 1"),
+    "ratio above 1": ({"tome_ratio": 1.5}, "ToMe ratio must be a number from 0 to 1, not 1.5"),
+    "a ratio that would be capped": ({"tome_ratio": 0.8}, "it must be a number from 0 to 0.75 = 1 - 1/stride²"),
+    "stride 1": ({"tome_stride": 1}, "ToMe stride must be a whole number from 2 to 8, not 1"),
+    "half a level": ({"tome_levels": 1.5}, "ToMe levels must be a whole number from 1 to 8, not 1.5"),
+    "a seed in words": ({"tome_seed": "7"}, "ToMe seed must be a whole number"),
+    "no equal in ToMe": ({"factor": (4, 2)}, "Or give ToMe a stride of its own."),
 }  # fmt: skip
 
 
@@ -50,12 +69,40 @@ def test_bad_input_gets_one_sentence_that_says_what_is_allowed(request_for, chan
     assert says in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
-    assert len(sentence) < 200
+    assert len(sentence) < 250
 
 
 def test_the_limits_themselves_are_allowed(request_for) -> None:
     request_for(width=64, height=2048, steps=1, guidance_scale=0, seed=2**32 - 1, factor=8, repeats=20)
-    request_for(prompt="x" * 2000, steps=100, guidance_scale=30.0, seed=0, factor=(1, 2))
+    request_for(prompt="x" * 2000, steps=100, guidance_scale=30.0, seed=0, factor=(1, 2), methods=("todo",))
+    request_for(until=0.01, forecast_share=0.6, tome_ratio=63 / 64, tome_stride=8, tome_levels=8)
+    request_for(tome_ratio=0, tome_stride=2, tome_levels=1, tome_seed=2**32 - 1, pooling="average")
+
+
+def test_a_factor_may_come_as_a_list_or_as_it_is_typed(request_for) -> None:
+    todo = {"methods": ["todo"]}
+    assert request_for(factor=[4, 2], **todo).factor == request_for(factor="4, 2", **todo).factor == (4, 2)
+    assert request_for(factor=" 3 ").factor == 3
+
+
+def test_a_name_says_those_settings_of_a_method_that_are_not_its_default(request_for) -> None:
+    asked = request_for(until=0.5, pooling="average", tome_ratio=1 / 3, tome_seed=7, forecast_share=0.25)
+    assert {method.id: asked.label_of(method) for method in METHODS if method.id in SHOWN} == {
+        "baseline": "Baseline",
+        "todo": "ToDo (until 0.5, pooling average)",
+        "tome": "ToMe (until 0.5, ratio 0.333333, seed 7)",
+        "forecast": "Forecast (share 0.25)",
+    }
+    for method in METHODS:
+        assert request_for().label_of(method) == method.label
+    assert request_for(tome_stride=2, tome_ratio=0.75).settings_of(TOME) == ""  # the equal of factor 2
+    # Without its stride this ratio would not be allowed.
+    assert request_for(tome_stride=3, tome_ratio=0.8).settings_of(TOME) == "ratio 0.8, stride 3"
+
+
+def test_settings_that_change_nothing_are_known(request_for) -> None:
+    asked = request_for(methods=("baseline", "todo"), tome_seed=7, until=0.5)
+    assert asked.idle_settings == ("tome_seed",)
 
 
 def test_methods_may_come_as_a_list(request_for) -> None:

@@ -34,6 +34,28 @@ def test_the_lines_make_the_same_picture(tiny_folder, tmp_path, monkeypatch, met
         assert picture.tobytes() == result.image.tobytes()
 
 
+@pytest.mark.parametrize("method", ["tome", "todo", "todo-all", "forecast"])
+def test_the_lines_have_the_settings_of_the_method(tiny_folder, tmp_path, monkeypatch, method) -> None:
+    loaded = load_pipeline(tiny_folder, device="cpu")
+    asked = loaded.request(
+        "a fox", width=96, height=64, steps=6, methods=(method,), factor=(4, 2), until=0.5, pooling="average",
+        forecast_share=0.5, tome_ratio=0.5, tome_stride=3, tome_levels=2, tome_seed=7,
+    )  # fmt: skip
+    result = finished(run(loaded, asked)).result(method)
+    lines = script_for(asked, method, loaded.info)
+    said = {
+        "tome": "ToMe(ratio=0.5, stride=3, levels=2, seed=7, until=0.5)",
+        "todo": "ToDo(factor=(4, 2), pooling='average', until=0.5)",
+        "todo-all": "ToDo(factor=(4, 2), pooling='average', until=0.5, merge='all')",
+        "forecast": "Forecast(share=0.5)",
+    }
+    assert f"patched(pipe, {said[method]})" in lines
+    monkeypatch.chdir(tmp_path)
+    exec(compile(lines, "script", "exec"), {})
+    with Image.open(f"{method}.png") as picture:
+        assert picture.tobytes() == result.image.tobytes()
+
+
 def test_the_lines_run_as_a_file_of_their_own(tiny_folder, tmp_path) -> None:
     loaded = load_pipeline(tiny_folder, device="cpu")
     asked = loaded.request("a fox", width=64, height=64, steps=1)

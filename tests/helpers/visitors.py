@@ -42,7 +42,8 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 SETTINGS = {
     "prompt": "a fox", "negative_prompt": "", "width": 128, "height": 128, "steps": 2, "guidance_scale": 4.0,
-    "seed": 0, "factor": 2, "methods": ["todo"], "repeats": 1,
+    "seed": 0, "factor": 2, "methods": ["todo"], "repeats": 1, "until": 1.0, "pooling": "nearest",
+    "forecast_share": 0.3, "tome_ratio": None, "tome_stride": None, "tome_levels": None, "tome_seed": 0,
 }  # fmt: skip
 LONG = {"width": 256, "height": 256, "steps": 100, "methods": ["baseline", "todo"]}
 

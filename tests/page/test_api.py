@@ -12,6 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 from compare import METHODS, Comparison
+from compare.request import METHOD_SETTINGS
 from tests.helpers.server import Server
 from tests.helpers.visitors import predict, refusal
 
@@ -24,10 +25,14 @@ def test_there_is_one_endpoint_and_it_has_the_names_and_defaults_it_promises(cli
     defaults = {p["parameter_name"]: p["parameter_default"] for p in parameters if p["parameter_has_default"]}
     assert list(defaults) == [
         "negative_prompt", "width", "height", "steps", "guidance_scale", "seed", "factor", "methods",
-        "repeats",
+        "repeats", "until", "pooling", "forecast_share", "tome_ratio", "tome_stride", "tome_levels",
+        "tome_seed",
     ]  # fmt: skip
     assert defaults["methods"] == ["baseline", "tome", "todo"]
-    assert defaults["factor"] == 2
+    assert {name: defaults[name] for name in ("factor", *METHOD_SETTINGS)} == {
+        "factor": 2, "until": 1.0, "pooling": "nearest", "forecast_share": 0.3, "tome_ratio": None,
+        "tome_stride": None, "tome_levels": None, "tome_seed": 0,
+    }  # fmt: skip
     assert (defaults["width"], defaults["height"]) == (512, 512)
 
 
@@ -48,6 +53,21 @@ def test_it_answers_the_pictures_and_a_flat_report(client: Client) -> None:
         assert -1 <= result["ssim"] <= 1
 
 
+def test_settings_of_methods_are_in_the_names_of_pictures_and_in_the_report(client: Client) -> None:
+    settings = {
+        "factor": [4, 2], "methods": ["todo", "tome", "forecast"], "until": 0.5, "pooling": "average",
+        "forecast_share": 0.5, "steps": 8, "tome_ratio": 0.5, "tome_stride": 3, "tome_levels": 1, "tome_seed": 7,
+    }  # fmt: skip
+    pictures, report = predict(client, **settings)
+    assert [entry["caption"] for entry in pictures] == [
+        "ToMe (until 0.5, ratio 0.5, stride 3, levels 1, seed 7)",
+        "ToDo (until 0.5, pooling average)",
+        "Forecast (share 0.5)",
+    ]
+    assert {name: report["request"][name] for name in settings} == settings
+    assert [result["label"] for result in report["results"]] == [entry["caption"] for entry in pictures]
+
+
 def test_methods_that_were_not_asked_for_do_not_run(client: Client) -> None:
     pictures, report = predict(client, methods=["todo"])
     assert len(pictures) == 1
@@ -64,6 +84,11 @@ def test_methods_that_were_not_asked_for_do_not_run(client: Client) -> None:
         {"height": None},
         {"steps": True},
         {"factor": 1.5},
+        {"factor": [4, 1.5]},
+        {"factor": [2] * 9},
+        {"pooling": "median"},
+        {"tome_ratio": 0.9, "methods": ["tome"]},
+        {"tome_levels": 9},
         {"seed": -1},
         {"methods": ["todo", "magic"]},
         {"methods": "todo"},
@@ -83,7 +108,8 @@ def test_it_is_a_tool_for_language_models(server: Server) -> None:
         async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
             tools = (await session.list_tools()).tools
-            settings = {"prompt": "a fox on navy", "width": 128, "height": 128, "steps": 2}
+            settings = {"prompt": "a fox on navy", "width": 128, "height": 128, "steps": 2, "factor": [2, 2]}
+            settings |= {"tome_ratio": None, "pooling": "average"}
             answer = await session.call_tool(tools[0].name, settings)
             return tools, answer
 
@@ -96,6 +122,7 @@ def test_it_is_a_tool_for_language_models(server: Server) -> None:
     assert all(method.id in parameters["methods"]["description"] for method in METHODS)
     assert not answer.isError
     said = " ".join(part.text for part in answer.content if part.type == "text")
+    assert "pooling average" in said
     assert '"speedup"' in said or "'speedup'" in said
 
 

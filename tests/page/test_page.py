@@ -59,6 +59,20 @@ def test_the_message_says_what_is_going_on(page: Page) -> None:
     assert first == sorted(first)
 
 
+def test_settings_that_are_not_the_default_are_in_every_name(page: Page) -> None:
+    session = Session()
+    first, *_, last = asked(page, session, until=0.5, tome_seed=7, pooling="average", tome_ratio=0.5)
+    names = ["Baseline", "ToMe (until 0.5, ratio 0.5, seed 7)", "ToDo (until 0.5, pooling average)"]
+    for update in (first, last):
+        assert [entry["label"] for entry in update[page.view.stage]] == names
+        assert "ToMe until 0.5, ratio 0.5, seed 7" in bar(page, update, "tome")
+        assert "ToMe ratio 0.5" in update[page.view.about]
+    assert all(name in last[page.view.details.numbers] for name in names)
+    files = [entry["name"] for entry in last[page.view.stage]]
+    assert files[1] == "tome-factor2-until-0-5-ratio-0-5-seed-7-a-fox-seed0.png"
+    assert "ToDo(factor=2, pooling='average', until=0.5)" in page.show_script(session, "todo")[0]
+
+
 def test_when_nothing_is_new_the_page_stays_as_it_is(page: Page, monkeypatch) -> None:
     monkeypatch.setattr(page.runs, "run", lambda *_: (event for event in (Tick(), Stopped(None))))
     session = Session()
@@ -147,7 +161,8 @@ def test_the_first_form_says_what_the_example_was_asked(loaded: LoadedPipeline) 
     page = Page(replace(loaded, info=info, defaults=BUNDLED_DEFAULTS), example)
     for name, component in page.form.settings.items():
         asked_for = getattr(example.request, name)
-        assert component.value == (list(asked_for) if name == "methods" else asked_for)
+        typed = {"methods": list, "factor": str}.get(name, lambda value: value)
+        assert component.value == typed(asked_for)
     assert page.form.size.value == example.request.width
     assert page.form.factor.value == example.request.factor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app import main
 from server.limits import Limits
 from server.options import ServerOptions, parse_options
 
@@ -19,6 +20,17 @@ def test_an_option_counts_before_its_variable_and_that_before_the_default() -> N
     assert parsed(TODO_MODEL="a/b", GRADIO_SERVER_PORT="80", TODO_LOG_PROMPTS="yes") == ServerOptions(
         model="a/b", port=80, log_prompts=True
     )
+
+
+def test_the_attention_backend_is_an_option_and_a_variable() -> None:
+    assert parsed().attention == "sdpa"
+    assert parsed(TODO_ATTENTION="xformers").attention == "xformers"
+    assert parsed("--attention", "sdpa", TODO_ATTENTION="xformers").attention == "sdpa"
+
+
+def test_a_backend_that_does_not_run_ends_the_start_with_the_reason(capsys) -> None:
+    assert main(["--model", "assets/mini-sdxl", "--device", "cpu", "--attention", "xformers"]) == 2
+    assert capsys.readouterr().err == ("error: Attention by 'xformers' does not run on cpu; there is sdpa.\n")
 
 
 def test_allowed_origins_of_options_and_variable_add_up() -> None:
