@@ -44,8 +44,8 @@ class Request:
         steps: denoising steps.
         guidance_scale: classifier-free guidance; 1 and below switch it off.
         seed: of the starting noise, which is made on the CPU, the same for every method.
-        factor: of downsampling, at the finest attention grid; a tuple, a list or a text like "4, 2" names one per
-            level, finest first. ToMe is given the equal reduction.
+        factor: of downsampling, at the finest attention grid; a tuple, a list or a text like "4, 2" names one
+            per level, finest first. ToMe is given the equal reduction.
         methods: ids of `compare.methods.METHODS`. Without "baseline" there are no speed-ups and no scores.
         repeats: how often each method is timed; above 1 the methods are interleaved and the median counts.
         until: ToDo and ToMe are on in the first `ceil(until * n)` of the n steps. From 0.01 to 1.

@@ -53,7 +53,7 @@ def size_of(presets: tuple[Preset, ...]) -> str:
 
 
 FACTOR_OF = (
-    f"(factor) => {json.dumps(FACTORS)}.find((choice) => String(choice) === String(factor).trim()) ?? null"
+    f"(typed) => {json.dumps(FACTORS)}.find((factor) => `${{factor}}` === `${{typed}}`.trim()) ?? null"
 )
 """From a factor, as it is typed: the choice that is this factor, or none."""
 TYPED = "(factor) => String(factor)"

@@ -53,7 +53,7 @@ BAD = {
     ),
     "all forecast": ({"forecast_share": 1}, "Forecast share must be a number from 0 to 0.6, not 1"),
     "ratio above 1": ({"tome_ratio": 1.5}, "ToMe ratio must be a number from 0 to 1, not 1.5"),
-    "a ratio that would be capped": ({"tome_ratio": 0.8}, "it must be a number from 0 to 0.75 = 1 - 1/stride²"),
+    "a ratio that would be capped": ({"tome_ratio": 0.8}, "be a number from 0 to 0.75 = 1 - 1/stride²"),
     "stride 1": ({"tome_stride": 1}, "ToMe stride must be a whole number from 2 to 8, not 1"),
     "half a level": ({"tome_levels": 1.5}, "ToMe levels must be a whole number from 1 to 8, not 1.5"),
     "a seed in words": ({"tome_seed": "7"}, "ToMe seed must be a whole number"),
