@@ -42,7 +42,7 @@ def set_size(presets: tuple[Preset, ...]) -> str:
     factors = json.dumps({preset.side: preset.factor for preset in presets if preset.factor is not None})
     return f"""(side, factor) => {{
   const own = {factors}[side] ?? factor;
-  return [side, side, String(own), ({FACTOR_OF})(own)];
+  return [side, side, String(own), ({FACTOR_OF})(String(own))];
 }}"""
 
 
@@ -52,9 +52,7 @@ def size_of(presets: tuple[Preset, ...]) -> str:
     return f"(width, height) => width === height && {sides}.includes(width) ? width : null"
 
 
-FACTOR_OF = (
-    f"(typed) => {json.dumps(FACTORS)}.find((factor) => `${{factor}}` === `${{typed}}`.trim()) ?? null"
-)
+FACTOR_OF = f"(typed) => {json.dumps(FACTORS)}.find((factor) => String(factor) === typed.trim()) ?? null"
 """From a factor, as it is typed: the choice that is this factor, or none."""
 TYPED = "(factor) => String(factor)"
 """From a choice of a factor: the factor as it is typed."""
