@@ -113,8 +113,7 @@ class Request:
 
     def _check_settings(self) -> None:
         check_number("Until", self.until, UNTIL)
-        if self.pooling not in POOLINGS:
-            raise InvalidRequest(f"Pooling must be {' or '.join(POOLINGS)}, not {quoted(self.pooling)}.")
+        check_choice("Pooling", self.pooling, POOLINGS)
         check_number("Forecast share", self.forecast_share, FORECAST_SHARE)
         if self.tome_ratio is not None:
             check_number("ToMe ratio", self.tome_ratio, TOME_RATIO)
@@ -244,3 +243,9 @@ def check_number(name: str, value: object, limits: tuple[float, float]) -> None:
     low, high = limits
     if type(value) not in (int, float) or not low <= value <= high:  # NaN is not either
         raise InvalidRequest(f"{name} must be a number from {low:g} to {high:g}, not {quoted(value)}.")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise `InvalidRequest` unless the value is one of the choices."""
+    if value not in choices:
+        raise InvalidRequest(f"{name} must be {' or '.join(choices)}, not {quoted(value)}.")

@@ -62,7 +62,7 @@ def test_settings_of_methods_are_options(tiny_folder, tmp_path, capsys) -> None:
     printed = capsys.readouterr()
     assert f"{todo} " in printed.out
     assert "Settings that change none of the chosen methods: forecast_share." in printed.err
-    assert "pooling average" in saved.result("todo").image.info["settings"]
+    assert "average" in saved.result("todo").image.info["settings"]
 
 
 @pytest.mark.parametrize(
