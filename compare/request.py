@@ -27,6 +27,8 @@ METHOD_SETTINGS = (
     "until", "pooling", "forecast_share", "tome_ratio", "tome_stride", "tome_levels", "tome_seed",
 )  # fmt: skip
 """The fields of a `Request` that are settings of methods, beside the factor."""
+OPTIONAL_NUMBERS = ("tome_ratio", "tome_stride", "tome_levels")
+"""Those that may be None. As a text they are numbers as they are typed, and an empty one is None."""
 TILED_ABOVE = 1536 * 1536
 """Pixels. SDXL's decoder holds 256 channels three times: 3.6 GB in float16, and 6.4 GB at 2048×2048."""
 
@@ -54,6 +56,7 @@ class Request:
         tome_ratio: the share of tokens that ToMe merges away, at most 1 - 1/stride²; None for just that.
         tome_stride: a side of the cells of which ToMe keeps one token each at least; None for ToDo's factor.
         tome_levels: of attention grids on which ToMe merges, from the finest; None for as many as ToDo.
+            These three may be texts too, as they are typed; "" is None.
         tome_seed: of ToMe's random choice in each cell.
 
     Raises:
@@ -112,6 +115,9 @@ class Request:
                 check_whole("Factor", factor, FACTORS)
 
     def _check_settings(self) -> None:
+        for name in OPTIONAL_NUMBERS:
+            if isinstance(typed := getattr(self, name), str):
+                object.__setattr__(self, name, number(typed.strip()) if typed.strip() else None)
         check_number("Until", self.until, UNTIL)
         check_choice("Pooling", self.pooling, POOLINGS)
         check_number("Forecast share", self.forecast_share, FORECAST_SHARE)

@@ -7,10 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from page.api import UNLISTED
 from page.shown import Shown
 
 REPEATS = 3
 """How often everything is timed when times cannot be trusted."""
+SHOW = '() => ({__type__: "update", visible: true})'
+"""In the browser: a component is seen from now on."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def add_details(shown: Shown) -> Details:
         repeat = gr.Button(
             f"Repeat {REPEATS} times", visible=shown.is_in_doubt, size="sm", elem_id="repeat", min_width=0
         )
-        with gr.Accordion("The same from your own script", open=False, elem_id="script-column"):
+        with gr.Accordion("The same from your own script", open=False, elem_id="script-column") as script:
             choice = gr.Dropdown(
                 shown.choices, value=method, label="Method", elem_id="script-method", min_width=120
             )
@@ -56,6 +59,8 @@ def add_details(shown: Shown) -> Details:
                 show_label=False,
                 show_line_numbers=False,
                 elem_id="script",
+                visible=False,  # or every visitor's browser would fetch an editor
             )
+        script.expand(None, None, code, js=SHOW, queue=False, **UNLISTED)
         report = gr.HTML(shown.report, elem_id="report")
     return Details(column, numbers, repeat, choice, code, report)

@@ -12,7 +12,7 @@ from gradio.events import Dependency
 from compare.methods import known_methods
 from compare.models.load import LoadedPipeline
 from compare.report import Comparison
-from compare.request import POOLINGS, SIZE_MULTIPLE, SIZES, in_words
+from compare.request import OPTIONAL_NUMBERS, POOLINGS, SIZE_MULTIPLE, SIZES, in_words
 from page.api import SETTINGS, UNLISTED
 from page.html import render
 from page.presets import (
@@ -55,9 +55,10 @@ class Form:
     @property
     def changed(self) -> list[Callable[..., Any]]:
         """The triggers by which a visitor changes what time and gain depend on, beside the shortcuts."""
-        settings = self.settings
-        typed = [component.blur for component in settings.values() if isinstance(component, gr.Number)]
-        return [settings["methods"].input, settings["pooling"].input, settings["factor"].blur, *typed]
+        chosen = [self.settings[name].input for name in ("methods", "pooling")]
+        texts = ("factor", *OPTIONAL_NUMBERS)
+        typed = [c.blur for name, c in self.settings.items() if isinstance(c, gr.Number) or name in texts]
+        return [*chosen, *typed]
 
     def connect(self) -> list[Dependency]:
         """Make the shortcuts set their fields, which is returned, and the fields their shortcuts."""
@@ -169,25 +170,29 @@ def _numbers(first: dict[str, Any]) -> dict[str, gr.components.Component]:
 
 def _method_settings(first: dict[str, Any]) -> dict[str, gr.components.Component]:
     with gr.Row(elem_classes="numbers"):
-        numbers = {
-            name: _number(first, name, label, step, empty)
-            for name, label, step, empty in (
-                ("until", "On until", 0.1, None),
-                ("forecast_share", "Forecast share", 0.1, None),
-                ("tome_ratio", "ToMe ratio", 0.05, "as ToDo"),
-                ("tome_stride", "ToMe stride", 1, "as ToDo"),
-                ("tome_levels", "ToMe levels", 1, "as ToDo"),
-                ("tome_seed", "ToMe seed", 1, None),
-            )
-        }
+        until = _number(first, "until", "On until", step=0.1)
         pooling = gr.Radio(
-            list(POOLINGS), value=first["pooling"], label="Pooling of ToDo", elem_id="pooling", min_width=200
+            list(POOLINGS), value=first["pooling"], label="Pooling of ToDo", elem_id="pooling", min_width=80
         )
+        share = _number(first, "forecast_share", "Forecast share", step=0.1)
+        # A gr.Number would make a zero of nothing.
+        tome = {
+            name: gr.Textbox(
+                "" if first[name] is None else in_words(first[name]),
+                label=label, placeholder="as ToDo", elem_id=name.replace("_", "-"), max_lines=1, min_width=80,
+            )
+            for name, label in (
+                ("tome_ratio", "ToMe ratio"),
+                ("tome_stride", "ToMe stride"),
+                ("tome_levels", "ToMe levels"),
+            )
+        }  # fmt: skip
+        seed = _number(first, "tome_seed", "ToMe seed", step=1)
     gr.HTML(render("method_settings_help"))
-    return {**numbers, "pooling": pooling}
+    return {"until": until, "pooling": pooling, "forecast_share": share, **tome, "tome_seed": seed}
 
 
-def _number(first: dict[str, Any], name: str, label: str, step: float, empty: str | None = None) -> gr.Number:
+def _number(first: dict[str, Any], name: str, label: str, step: float) -> gr.Number:
     # No minimum, maximum or precision: they clamp and round what was typed before it is checked.
     id = name.removesuffix("_scale").replace("_", "-")
-    return gr.Number(first[name], label=label, step=step, placeholder=empty, elem_id=id, min_width=80)
+    return gr.Number(first[name], label=label, step=step, elem_id=id, min_width=80)

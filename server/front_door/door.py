@@ -12,13 +12,14 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.front_door.assets import Assets
 from server.front_door.bodies import check_body, read_body
 from server.front_door.connection import Connection
-from server.front_door.kinds import API, Kind, Kinds, path_of, stream_of
+from server.front_door.kinds import API, FILE, Kind, Kinds, path_of, stream_of
 from server.front_door.origins import Origins, RawHeaders
 from server.front_door.quotas import OpenRequests, TokenBucket
 from server.front_door.refused import Refused
@@ -27,6 +28,7 @@ from server.front_door.visits import VISIT, Visit, Visits
 
 LOG = logging.getLogger("server.front_door")
 SHORT = (Kind.PAGE, Kind.ASSET)
+LEAST_WORK = 1  # of gzip: a page is made for each visitor, also while a run is timed
 MOMENT = 0.1  # seconds after which gradio waits for the next event of a stream
 BROKEN = "Something went wrong. The reason is in the server's log."
 
@@ -64,6 +66,7 @@ class FrontDoor:
         self._headers = answer_headers(frames)
         self._inside: Starlette | None = None
         self._app: ASGIApp | None = None
+        self._compressed: ASGIApp | None = None
         self._is_described = False
 
     @asynccontextmanager
@@ -73,6 +76,7 @@ class FrontDoor:
         Not as a middleware of `app_kwargs`: gradio puts its own before it, which fail at strange headers.
         """
         self._inside, self._app, app.middleware_stack = app, app.middleware_stack, self
+        self._compressed = GZipMiddleware(self._app, compresslevel=LEAST_WORK)
         yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,6 +136,10 @@ class FrontDoor:
             case Kind.TOOL:
                 with self._visits.tool(visit, scope["headers"], len(visitor.body)) as headers:
                     await self._app({**scope, "headers": headers}, visitor.receive, visitor.send)
+            case Kind.PAGE if not path_of(scope).startswith(
+                f"{API}/{FILE}"
+            ):  # pictures are as small as can be
+                await self._compressed(scope, visitor.receive, visitor.send)
             case _:
                 await self._app(scope, visitor.receive, visitor.send)
 

@@ -173,7 +173,7 @@ def test_a_first_visit_fetches_what_is_shown_and_nothing_else(server: Server, ch
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     finished: list[Request] = []
-    page.on("requestfinished", finished.append)
+    page.on("requestfinished", lambda request: finished.append(request))
     page.goto(server.address)
     page.locator("#stage figure img").first.wait_for()
     page.wait_for_timeout(2000)

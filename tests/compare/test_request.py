@@ -52,6 +52,7 @@ BAD = {
     "ratio above 1": ({"tome_ratio": 1.5}, "ToMe ratio must be a number from 0 to 1, not 1.5"),
     "stride 1": ({"tome_stride": 1}, "ToMe stride must be a whole number from 2 to 8, not 1"),
     "half a level": ({"tome_levels": 1.5}, "ToMe levels must be a whole number from 1 to 8, not 1.5"),
+    "a stride in words": ({"tome_stride": "wide"}, "not 'wide'"),
     "a seed in words": ({"tome_seed": "7"}, "ToMe seed must be a whole number"),
 }  # fmt: skip
 NOT_TOGETHER = {
@@ -85,6 +86,11 @@ def test_a_factor_may_come_as_a_list_or_as_it_is_typed(request_for) -> None:
     todo = {"methods": ["todo"]}
     assert request_for(factor=[4, 2], **todo).factor == request_for(factor="4, 2", **todo).factor == (4, 2)
     assert request_for(factor=" 3 ").factor == 3
+
+
+def test_an_optional_number_may_come_as_it_is_typed(request_for) -> None:
+    asked = request_for(tome_ratio="0.5", tome_stride=" 3 ", tome_levels="")
+    assert (asked.tome_ratio, asked.tome_stride, asked.tome_levels) == (0.5, 3, None)
 
 
 def test_a_name_says_those_settings_of_a_method_that_are_not_its_default(request_for) -> None:

@@ -38,8 +38,8 @@ def test_the_lines_make_the_same_picture(tiny_folder, tmp_path, monkeypatch, met
 def test_the_lines_have_the_settings_of_the_method(tiny_folder, tmp_path, monkeypatch, method) -> None:
     loaded = load_pipeline(tiny_folder, device="cpu")
     asked = loaded.request(
-        "a fox", width=96, height=64, steps=6, methods=(method,), factor=(4, 2), until=0.5, pooling="average",
-        forecast_share=0.5, tome_ratio=0.5, tome_stride=3, tome_levels=2, tome_seed=7,
+        "a fox", width=128, height=96, steps=6, methods=(method,), factor=(4, 2), until=0.5,
+        pooling="average", forecast_share=0.4, tome_ratio=0.5, tome_stride=3, tome_levels=2, tome_seed=7,
     )  # fmt: skip
     result = finished(run(loaded, asked)).result(method)
     lines = script_for(asked, method, loaded.info)
@@ -47,7 +47,7 @@ def test_the_lines_have_the_settings_of_the_method(tiny_folder, tmp_path, monkey
         "tome": "ToMe(ratio=0.5, stride=3, levels=2, seed=7, until=0.5)",
         "todo": "ToDo(factor=(4, 2), pooling='average', until=0.5)",
         "todo-all": "ToDo(factor=(4, 2), pooling='average', until=0.5, merge='all')",
-        "forecast": "Forecast(share=0.5)",
+        "forecast": "Forecast(share=0.4)",
     }
     assert f"patched(pipe, {said[method]})" in lines
     monkeypatch.chdir(tmp_path)

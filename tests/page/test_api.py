@@ -56,14 +56,14 @@ def test_it_answers_the_pictures_and_a_flat_report(client: Client) -> None:
 def test_settings_of_methods_are_in_the_names_of_pictures_and_in_the_report(client: Client) -> None:
     settings = {
         "factor": [4, 2], "methods": ["todo", "tome", "forecast"], "until": 0.5, "pooling": "average",
-        "forecast_share": 0.5, "steps": 8, "tome_ratio": 0.5, "tome_stride": 3, "tome_levels": 1,
+        "forecast_share": 0.4, "steps": 8, "tome_ratio": 0.5, "tome_stride": 3, "tome_levels": 1,
         "tome_seed": 7,
     }  # fmt: skip
     pictures, report = predict(client, **settings)
     assert [entry["caption"] for entry in pictures] == [
         "ToMe (until 0.5, ratio 0.5, stride 3, levels 1, seed 7)",
         "ToDo (until 0.5, pooling average)",
-        "Forecast (share 0.5)",
+        "Forecast (share 0.4)",
     ]
     assert {name: report["request"][name] for name in settings} == settings
     assert [result["label"] for result in report["results"]] == [entry["caption"] for entry in pictures]
