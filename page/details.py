@@ -58,6 +58,7 @@ def add_details(shown: Shown) -> Details:
                 interactive=False,
                 show_label=False,
                 show_line_numbers=False,
+                wrap_lines=True,
                 elem_id="script",
                 visible=False,  # or every visitor's browser would fetch an editor
             )

@@ -61,8 +61,8 @@ def test_settings_of_methods_are_in_the_names_of_pictures_and_in_the_report(clie
     }  # fmt: skip
     pictures, report = predict(client, **settings)
     assert [entry["caption"] for entry in pictures] == [
-        "ToMe (until 0.5, ratio 0.5, stride 3, levels 1, seed 7)",
         "ToDo (until 0.5, pooling average)",
+        "ToMe (until 0.5, ratio 0.5, stride 3, levels 1, seed 7)",
         "Forecast (share 0.4)",
     ]
     assert {name: report["request"][name] for name in settings} == settings
