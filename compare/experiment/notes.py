@@ -10,7 +10,7 @@ from diffusers import DiffusionPipeline
 from compare.methods import BASELINE, Method, method_of
 from compare.models.load import LoadedPipeline
 from compare.report import PlanSummary
-from compare.request import Request
+from compare.request import OPTIONAL_NUMBERS, Request
 from todo_patch import ToDo, ToMe
 
 MEASURABLE = 0.05  # seconds; shorter steps are uneven on any machine
@@ -110,10 +110,13 @@ def _on_tokens(request: Request, plans: Mapping[str, PlanSummary]) -> Iterator[s
         return
     for merged, kept in zip(plans[tome.id].levels, plans[todo.id].levels, strict=True):
         if merged.kv_tokens != kept.kv_tokens:
-            rows, columns = kept.grid
+            grid = "{}×{} grid of tokens".format(*kept.grid)
+            why = f"{tome.label} has settings of its own: on the {grid} it"
+            if all(getattr(request, name) is None for name in OPTIONAL_NUMBERS):
+                why = f"The {grid} cannot be divided evenly: there {tome.label}"
             yield (
-                f"The {rows}×{columns} grid of tokens cannot be divided evenly: there {tome.label} keeps "
-                f"{merged.kv_tokens} and {todo.label} {kept.kv_tokens} of {kept.tokens} keys and values."
+                f"{why} keeps {merged.kv_tokens} and {todo.label} {kept.kv_tokens} of {kept.tokens} keys and "
+                "values."
             )
 
 

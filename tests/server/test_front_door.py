@@ -201,6 +201,24 @@ def test_a_visitor_who_calls_too_often_is_told_when_to_come_back() -> None:
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 2
 
 
+def test_a_page_is_compressed_for_those_who_take_it_so_and_a_picture_is_not() -> None:
+    async def long(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("a page " * 1000)
+
+    door = FrontDoor(files=FILES, names=[], functions=())
+    app = Starlette(routes=[Route("/{path:path}", long)], lifespan=door.lifespan)
+    with TestClient(app, base_url=HERE) as client:
+        for path in ("/", "/config", "/gradio_api/info"):
+            answer = client.get(path, headers={"Accept-Encoding": "gzip"})
+            assert answer.headers["content-encoding"] == "gzip"
+            assert int(answer.headers["content-length"]) < 200
+            assert answer.text == "a page " * 1000
+        plain = client.get("/", headers={"Accept-Encoding": "identity"})
+        picture = client.get(f"/gradio_api/file={FILES}/todo-1.png", headers={"Accept-Encoding": "gzip"})
+        for answer in (plain, picture):
+            assert "content-encoding" not in answer.headers
+
+
 def test_an_asset_is_made_once_for_all_and_each_encoding() -> None:
     made = []
 

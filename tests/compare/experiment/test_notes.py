@@ -31,6 +31,14 @@ def test_words_that_the_model_has_never_seen_are_said(loaded, request_for) -> No
         ({"guidance_scale": 1, "negative_prompt": "dog"}, "negative prompt has no effect"),
         ({"guidance_scale": 1}, "odd batches"),
         ({"width": 80, "height": 80}, "cannot be divided evenly"),
+        (
+            {"tome_ratio": 0.5},
+            "ToMe has settings of its own: on the 4×4 grid of tokens it keeps 8 and ToDo 4",
+        ),
+        (
+            {"methods": ("todo",), "tome_seed": 7},
+            "Settings that change none of the chosen methods: tome_seed.",
+        ),
         ({}, "expect a small gain"),
     ],
 )
@@ -44,6 +52,8 @@ def test_what_a_reader_must_know_is_said(loaded, request_for, changes, said) -> 
         ({"prompt": "short"}, "too long"),
         ({"guidance_scale": 1, "methods": ("todo", "baseline")}, "odd batches"),
         ({}, "cannot be divided evenly"),
+        ({"tome_ratio": 0.5}, "cannot be divided evenly"),
+        ({"tome_ratio": 0.5}, "change none"),
     ],
 )
 def test_what_does_not_hold_is_not_said(loaded, request_for, changes, unsaid) -> None:
