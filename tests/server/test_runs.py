@@ -208,7 +208,7 @@ def test_each_request_is_one_line_of_json_and_prompts_are_in_it_only_if_wanted(
 ) -> None:
     caplog.set_level(logging.INFO, "server")
     runs = runs_of(loaded, log_prompts)
-    events_of(runs, prompt="a purple\nfox")
+    events_of(runs, prompt="a purple\nfox", tome_seed=7)
     with pytest.raises(InvalidRequest):
         events_of(runs, prompt="")
     lines = [JsonLines().format(record) for record in caplog.records]
@@ -216,6 +216,7 @@ def test_each_request_is_one_line_of_json_and_prompts_are_in_it_only_if_wanted(
     finished, refused = (json.loads(line) for line in lines)
     assert (finished["outcome"], finished["by"], finished["visitor"]) == ("finished", "api", "somebody")
     assert (finished["width"], finished["steps"], finished["factor"]) == (64, STEPS, [2])
+    assert (finished["tome_seed"], "until" in finished) == (7, False)
     assert set(finished["denoising"]) == {"baseline", "tome", "todo"}
     assert finished["took"] > 0
     assert finished["waited"] >= 0
