@@ -35,7 +35,7 @@ from compare import (
 from compare.experiment.device import environment
 from compare.experiment.flops import plans_of
 from compare.methods import known_methods, missing_methods
-from page.api import SETTINGS, UNLISTED, endpoint, method_inputs, named
+from page.api import SETTINGS, UNLISTED, PageBlocks, endpoint, method_inputs, named
 from page.details import REPEATS, add_details
 from page.expectation import expectation_of, sentence
 from page.explore import add_explore
@@ -94,7 +94,7 @@ class Page:
             comparison=example,
             whose="An example, made earlier",
         )
-        with gr.Blocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
+        with PageBlocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
             gr.HTML(render("heading", loaded=loaded, environment=environment(loaded.device)))
             with gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Compare"), gr.Column(elem_classes="comparison"):

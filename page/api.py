@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import BlockFunction
 from gradio.components.api_component import Api
 
 from compare.errors import InvalidRequest, RunFailed
@@ -66,6 +67,16 @@ SCHEMAS = {
     "tome_seed": NUMBER,
 }
 """What these parameters can be, as JSON schemas."""
+
+
+class PageBlocks(gr.Blocks):
+    """Blocks whose API takes a list of values that ends early, as one does that was written before the last
+    parameters were there: the rest has its default. Gradio does so for values by name only."""
+
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        if block_fn.api_visibility == "public":
+            inputs += [block.value for block in block_fn.inputs[len(inputs) :]]
+        super().validate_inputs(block_fn, inputs)
 
 
 def method_inputs() -> dict[str, Api]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -14,7 +15,7 @@ from PIL import Image
 from compare import METHODS, Comparison
 from compare.request import METHOD_SETTINGS
 from tests.helpers.server import Server
-from tests.helpers.visitors import predict, refusal
+from tests.helpers.visitors import predict, refusal, settings_of
 
 
 def test_there_is_one_endpoint_and_it_has_the_names_and_defaults_it_promises(client: Client) -> None:
@@ -67,6 +68,15 @@ def test_settings_of_methods_are_in_the_names_of_pictures_and_in_the_report(clie
     ]
     assert {name: report["request"][name] for name in settings} == settings
     assert [result["label"] for result in report["results"]] == [entry["caption"] for entry in pictures]
+
+
+def test_a_list_of_values_may_end_before_the_settings_of_methods(server: Server) -> None:
+    address = f"{server.address}/gradio_api/call/compare"
+    values = settings_of()[: -len(METHOD_SETTINGS)]
+    event = httpx.post(address, json={"data": values}).json()["event_id"]
+    said = httpx.get(f"{address}/{event}", timeout=60).text
+    assert "event: complete" in said
+    assert '"pooling": "nearest"' in said
 
 
 def test_methods_that_were_not_asked_for_do_not_run(client: Client) -> None:
