@@ -124,6 +124,15 @@ class Bars:
         return any(bar.state in ("waiting", "warming up", "running") for bar in self.bars)
 
     @property
+    def share(self) -> float:
+        """The part of all loops that is done, 0 to 1."""
+        loops = (
+            bar.repeat if bar.state == "done" else bar.repeat - 1 + bar.step / (bar.steps or 1)
+            for bar in self.bars
+        )
+        return sum(loops) / (self.repeats * len(self.bars) or 1)
+
+    @property
     def left(self) -> float | None:
         """Seconds until the last picture; None: nobody knows."""
         left = 0.0

@@ -170,6 +170,21 @@ def test_on_a_phone_a_chip_switches_the_picture_in_its_place(window) -> None:
         assert page.locator("#stage figure").bounding_box() == before
 
 
+def test_a_phone_has_the_state_of_a_run_in_sight_wherever_it_is_scrolled_to(window) -> None:
+    page = on(window, PHONE)
+    small(page, width=256, height=256, steps=100)
+    page.click("#compare")
+    first_step(page)
+    for position in (0, 10_000):
+        page.evaluate("top => window.scrollTo(0, top)", position)
+        expect(page.locator("#bars .verdict .says")).to_be_in_viewport()
+        expect(page.locator("#bars .verdict .whole")).to_be_in_viewport()
+        expect(page.locator("#stop")).to_be_in_viewport()
+    page.locator("#bars .verdict .whole:not([value='0.000'])").wait_for()
+    page.click("#stop")
+    message(page, "Stopped.")
+
+
 def test_a_first_visit_fetches_what_is_shown_and_nothing_else(server: Server, chromium: Browser) -> None:
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()

@@ -66,6 +66,18 @@ def test_what_is_left_counts_the_repeats_to_come() -> None:
     assert bars.left == pytest.approx(30.0)
 
 
+def test_the_share_that_is_done_counts_loops() -> None:
+    bars = Bars.waiting(Request(**{**vars(ASKED), "repeats": 2}))
+    assert bars.share == 0
+    bars = bars.after(MethodStarted("baseline", 10, 1, 2)).after(StepDone("baseline", 5, 10, 5.0, None))
+    assert bars.share == pytest.approx(0.5 / 4)
+    bars = bars.after(MethodDone(result("baseline", times=(10.0,))))
+    bars = bars.after(MethodStarted("todo", 10, 1, 2)).after(MethodDone(result("todo", times=(5.0,))))
+    bars = bars.after(MethodStarted("baseline", 10, 2, 2)).after(StepDone("baseline", 5, 10, 5.0, None))
+    assert bars.share == pytest.approx(2.5 / 4)
+    assert '<progress class="whole" value="0.625"' in bars.html()
+
+
 def test_a_run_that_ended_early_says_who_had_begun() -> None:
     said = words(Bars.of(ASKED, None, begun=("baseline",)))
     assert "Baseline Stopped before it was done" in said
