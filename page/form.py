@@ -100,7 +100,7 @@ def add_form(loaded: LoadedPipeline, first: dict[str, Any], limits: Limits) -> F
         with gr.Row(elem_classes="choices"):
             size = _size(presets, first)
             factor = gr.Radio(
-                FACTORS, value=first["factor"] if first["factor"] in FACTORS else None, label="Factor",
+                FACTORS, value=next((f for f in FACTORS if str(f) == first["factor"]), None), label="Factor",
                 elem_id="factors", min_width=0,
             )  # fmt: skip
             methods = methods_group(first["methods"], elem_id="methods")
@@ -131,9 +131,18 @@ def first_settings(loaded: LoadedPipeline, example: Comparison | None) -> dict[s
         first = replace(first, methods=example.request.methods)
         if example.model.source == loaded.info.source:
             first = example.request
-    settings = {name: getattr(first, name) for name in SETTINGS}
     known = [method.id for method in known_methods()]
+    settings = {name: as_typed(name, getattr(first, name)) for name in SETTINGS}
     return {**settings, "methods": [id for id in first.methods if id in known]}
+
+
+def as_typed(name: str, value: Any) -> Any:
+    """A setting of a `Request` as its field on the page has it."""
+    if name == "factor":
+        return in_words(value)
+    if name in OPTIONAL_NUMBERS:
+        return "" if value is None else str(value)  # with all digits
+    return list(value) if name == "methods" else value
 
 
 def methods_group(chosen: Sequence[str], elem_id: str | None = None) -> gr.CheckboxGroup:
@@ -153,9 +162,7 @@ def _size(presets: tuple[Preset, ...], first: dict[str, Any]) -> gr.Radio:
 
 def _numbers(first: dict[str, Any]) -> dict[str, gr.components.Component]:
     width, height = (_number(first, side, side.title(), step=64) for side in ("width", "height"))
-    factor = gr.Textbox(
-        in_words(first["factor"]), label="Factor", elem_id="factor", max_lines=1, min_width=80
-    )
+    factor = gr.Textbox(first["factor"], label="Factor", elem_id="factor", max_lines=1, min_width=80)
     others = {
         name: _number(first, name, label, step)
         for name, label, step in (
@@ -178,7 +185,7 @@ def _method_settings(first: dict[str, Any]) -> dict[str, gr.components.Component
         # A gr.Number would make a zero of nothing.
         tome = {
             name: gr.Textbox(
-                "" if first[name] is None else in_words(first[name]),
+                first[name],
                 label=label, placeholder="as ToDo", elem_id=name.replace("_", "-"), max_lines=1, min_width=80,
             )
             for name, label in (

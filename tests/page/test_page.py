@@ -16,13 +16,13 @@ import gradio as gr
 from PIL import Image, ImageChops
 
 from app import Page, Session, example_comparison
-from compare import LoadedPipeline, Stopped, Tick, methods
+from compare import LoadedPipeline, Request, Stopped, Tick, methods
 from compare.methods import Method
 from compare.models.source import BUNDLED_DEFAULTS
-from compare.request import OPTIONAL_NUMBERS
+from page.form import as_typed
 from server.limits import Limits
 from server.runs import BROKEN
-from tests.helpers.visitors import from_here, settings_of
+from tests.helpers.visitors import SETTINGS, from_here, settings_of
 
 THREE = ["baseline", "tome", "todo"]
 ONLY_THE_MODEL_REFUSES = {"factor": 8}  # a 4×4 grid, stride 8
@@ -162,10 +162,17 @@ def test_the_first_form_says_what_the_example_was_asked(loaded: LoadedPipeline) 
     page = Page(replace(loaded, info=info, defaults=BUNDLED_DEFAULTS), example)
     for name, component in page.form.settings.items():
         asked_for = getattr(example.request, name)
-        typed = {"methods": list, "factor": str, **dict.fromkeys(OPTIONAL_NUMBERS, lambda none: "")}
-        assert component.value == (typed[name](asked_for) if name in typed else asked_for)
+        assert component.value == as_typed(name, asked_for)
     assert page.form.size.value == example.request.width
     assert page.form.factor.value == example.request.factor
+
+
+def test_a_setting_is_typed_as_a_request_takes_it() -> None:
+    asked = {**SETTINGS, "factor": (4, 2), "tome_stride": 3, "tome_ratio": 8 / 9, "methods": ("todo", "tome")}
+    request = Request(**asked)
+    typed = {name: as_typed(name, getattr(request, name)) for name in SETTINGS}
+    assert (typed["factor"], typed["tome_stride"], typed["tome_levels"]) == ("4, 2", "3", "")
+    assert Request(**typed) == request
 
 
 def test_of_an_example_that_another_model_made_the_form_takes_the_methods_alone(
