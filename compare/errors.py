@@ -4,7 +4,16 @@ from __future__ import annotations
 
 
 class InvalidRequest(ValueError):
-    """A request that cannot be run: the sentence says what is allowed, and what was given."""
+    """A request that cannot be run.
+
+    Args:
+        sentence: what is allowed, and what was given.
+        field: of the `Request` that the sentence speaks of; None: of more than one, or of something else.
+    """
+
+    def __init__(self, sentence: str, field: str | None = None) -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class ModelNotLoaded(RuntimeError):

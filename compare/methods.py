@@ -308,4 +308,4 @@ def method_of(id: str, known: tuple[Method, ...] | None = None) -> Method:
             return method
     ids = ", ".join(method.id for method in known)
     missing = "".join(f" {method.missing}." for method in METHODS if method.missing and method.id == id)
-    raise InvalidRequest(f"Methods are {ids}; {quoted(id)} is not one of them.{missing}")
+    raise InvalidRequest(f"Methods are {ids}; {quoted(id)} is not one of them.{missing}", "methods")

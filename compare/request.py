@@ -84,7 +84,7 @@ class Request:
     def __post_init__(self) -> None:
         _check_text("The prompt", self.prompt)
         if not self.prompt.strip():
-            raise InvalidRequest("The prompt is empty: write what to draw.")
+            raise InvalidRequest("The prompt is empty: write what to draw.", "prompt")
         _check_text("The negative prompt", self.negative_prompt)
         check_whole("Width", self.width, SIZES, multiple=SIZE_MULTIPLE, unit=" pixels")
         check_whole("Height", self.height, SIZES, multiple=SIZE_MULTIPLE, unit=" pixels")
@@ -105,10 +105,12 @@ class Request:
         if not isinstance(self.factor, tuple):
             check_whole("Factor", self.factor, FACTORS)
         elif not self.factor:
-            raise InvalidRequest("Factor must be a whole number, or one for each level; none was given.")
+            raise InvalidRequest(
+                "Factor must be a whole number, or one for each level; none was given.", "factor"
+            )
         elif len(self.factor) > LEVELS[1]:
             raise InvalidRequest(
-                f"Factor can have {LEVELS[1]} numbers, one for each level; got {len(self.factor)}."
+                f"Factor can have {LEVELS[1]} numbers, one for each level; got {len(self.factor)}.", "factor"
             )
         else:
             for factor in self.factor:
@@ -135,17 +137,20 @@ class Request:
         known = self.known_methods()
         ids = ", ".join(method.id for method in known)
         if not isinstance(self.methods, tuple):
-            raise InvalidRequest(f"Methods must be a list of some of {ids}, not {quoted(self.methods)}.")
+            raise InvalidRequest(
+                f"Methods must be a list of some of {ids}, not {quoted(self.methods)}.", "methods"
+            )
         if not self.methods:
-            raise InvalidRequest(f"No method was chosen: choose some of {ids}.")
+            raise InvalidRequest(f"No method was chosen: choose some of {ids}.", "methods")
         chosen = [method_of(id, known) for id in self.methods]
         if len(set(self.methods)) < len(self.methods):
-            raise InvalidRequest(f"Each method can be chosen once; got {', '.join(self.methods)}.")
+            raise InvalidRequest(f"Each method can be chosen once; got {', '.join(self.methods)}.", "methods")
         for method in chosen:
             if not set(method.needs) <= set(self.methods):
                 raise InvalidRequest(
                     f"{method.id} ({method.description}) needs {' and '.join(method.needs)} beside it: "
-                    "choose them too."
+                    "choose them too.",
+                    "methods",
                 )
             method.patches(self)  # which refuses settings that do not go together
 
@@ -229,11 +234,13 @@ def number(text: str) -> int | float | str:
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be text, not {quoted(value)}.")
+        raise InvalidRequest(f"{name} must be text, not {quoted(value)}.", field_of(name))
     if len(value) > PROMPT_CHARACTERS:
-        raise InvalidRequest(f"{name} can have {PROMPT_CHARACTERS} characters; this one has {len(value)}.")
+        raise InvalidRequest(
+            f"{name} can have {PROMPT_CHARACTERS} characters; this one has {len(value)}.", field_of(name)
+        )
     if any("\ud800" <= c <= "\udfff" for c in value):  # half a UTF-16 pair: no tokenizer takes it
-        raise InvalidRequest(f"{name} contains a broken character that is not valid Unicode.")
+        raise InvalidRequest(f"{name} contains a broken character that is not valid Unicode.", field_of(name))
 
 
 def check_whole(name: str, value: object, limits: tuple[int, int], multiple: int = 1, unit: str = "") -> None:
@@ -241,17 +248,26 @@ def check_whole(name: str, value: object, limits: tuple[int, int], multiple: int
     low, high = limits
     if type(value) is not int or not low <= value <= high or value % multiple:
         kind = "whole number" if multiple == 1 else f"multiple of {multiple}"
-        raise InvalidRequest(f"{name} must be a {kind} from {low} to {high}{unit}, not {quoted(value)}.")
+        raise InvalidRequest(
+            f"{name} must be a {kind} from {low} to {high}{unit}, not {quoted(value)}.", field_of(name)
+        )
 
 
 def check_number(name: str, value: object, limits: tuple[float, float]) -> None:
     """Raise `InvalidRequest` unless the value is a finite number within the limits, both included."""
     low, high = limits
     if type(value) not in (int, float) or not low <= value <= high:  # NaN is not either
-        raise InvalidRequest(f"{name} must be a number from {low:g} to {high:g}, not {quoted(value)}.")
+        raise InvalidRequest(
+            f"{name} must be a number from {low:g} to {high:g}, not {quoted(value)}.", field_of(name)
+        )
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise `InvalidRequest` unless the value is one of the choices."""
     if value not in choices:
-        raise InvalidRequest(f"{name} must be {' or '.join(choices)}, not {quoted(value)}.")
+        raise InvalidRequest(f"{name} must be {' or '.join(choices)}, not {quoted(value)}.", field_of(name))
+
+
+def field_of(name: str) -> str:
+    """The field of a `Request` that sentences call so: "The negative prompt", "Guidance scale"."""
+    return name.removeprefix("The ").lower().replace(" ", "_")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
+from dataclasses import asdict
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -41,7 +43,7 @@ def contact_sheet(comparison: Comparison) -> Image.Image:
         draw.text((left, below + 28), _fitted(draw, times_of(result), small, column), INK, small)
         draw.text((left, below + 50), _fitted(draw, scores_of(result), small, column), PALE, small)
     sheet.info["prompt"] = request.prompt
-    sheet.info["settings"] = settings_of(comparison)
+    sheet.info["settings"] = json.dumps(asdict(request), ensure_ascii=False)
     return sheet
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from compare.errors import InvalidRequest
-from compare.request import PROMPT_CHARACTERS, REPEATS, Request
+from compare.request import PROMPT_CHARACTERS, REPEATS, Request, field_of
 
 
 def _limit(default: int, most: int, about: str) -> int:
@@ -33,11 +33,12 @@ class Limits:
             if len(text) > self.prompt_characters:
                 raise InvalidRequest(
                     f"{name} can have {self.prompt_characters} characters on this server; this one has "
-                    f"{len(text)}."
+                    f"{len(text)}.",
+                    field_of(name),
                 )
         if request.repeats > self.repeats:
             raise InvalidRequest(
-                f"Repeats can be at most {self.repeats} on this server, not {request.repeats}."
+                f"Repeats can be at most {self.repeats} on this server, not {request.repeats}.", "repeats"
             )
         pictures = len(request.methods) * request.repeats
         work = request.width * request.height * request.steps * pictures / 1e6

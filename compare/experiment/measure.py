@@ -14,8 +14,9 @@ the same for methods whose number of steps follows from the times of others
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from statistics import median
 from typing import Any
@@ -210,14 +211,11 @@ class Measured:
 
 def _label(loaded: LoadedPipeline, request: Request, column: Column) -> dict[str, str]:
     """What is written into the picture's file."""
-    settings = request.settings_of(column.method)
     return {
         "prompt": request.prompt,
         "negative prompt": request.negative_prompt,
-        "settings": (
-            f"{column.method.id}, factor {request.factor}, {request.width}x{request.height}, "
-            f"{column.steps} steps, guidance {request.guidance_scale}, seed {request.seed}"
-            + (f", {settings}" if settings else "")
-        ),
+        # With it the same can be asked for again: the page reads it from a picture that is dropped there.
+        "settings": json.dumps({**asdict(request), "method": column.method.id}, ensure_ascii=False),
+        "steps": str(column.steps),
         "model": f"{loaded.info.source}, {loaded.info.dtype}, {loaded.info.scheduler}",
     }

@@ -9,6 +9,7 @@ from PIL import Image
 from compare.experiment.worker import run
 from compare.files import load_comparison, save_comparison
 from compare.report import Comparison
+from compare.request import Request
 from compare.sheet import contact_sheet, scores_of, times_of
 from tests.helpers.run import finished
 
@@ -60,11 +61,13 @@ def test_pictures_carry_their_settings(comparison, tmp_path) -> None:
     folder = save_comparison(comparison, tmp_path)
     with Image.open(folder / "todo.png") as picture:
         assert picture.info["prompt"] == comparison.request.prompt
-        assert "todo" in picture.info["settings"]
-        assert "seed 0" in picture.info["settings"]
+        settings = json.loads(picture.info["settings"])
+        assert settings.pop("method") == "todo"
+        assert Request(**{**settings, "factor": tuple(settings["factor"])}) == comparison.request
         assert "somewhere/tiny-sdxl" in picture.info["model"]
     with Image.open(folder / "comparison.png") as sheet:
         assert sheet.info["prompt"] == comparison.request.prompt
+        assert json.loads(sheet.info["settings"])["seed"] == comparison.request.seed
         assert sheet.width > len(METHODS) * 300, "the pictures are beside each other"
         assert sheet.height > 352
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from compare.errors import InvalidRequest
 from compare.methods import METHODS, TOME
+from compare.request import Request
 
 SHOWN = ("baseline", "todo", "tome", "forecast")
 
@@ -62,6 +65,20 @@ NOT_TOGETHER = {
     "a ratio that would be capped": ({"tome_ratio": 0.8}, "be a number from 0 to 0.75 = 1 - 1/stride²"),
     "no equal in ToMe": ({"factor": (4, 2)}, "Or give ToMe a stride of its own."),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [changes for changes, _ in BAD.values()], ids=BAD.keys())
+def test_a_refusal_names_its_field(request_for, changes) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        request_for(**changes)
+    assert [caught.value.field] == list(changes)
+
+
+def test_every_number_and_text_is_refused_under_the_name_of_its_field(request_for) -> None:
+    for field in fields(Request):
+        with pytest.raises(InvalidRequest) as caught:
+            request_for(**{field.name: object()})
+        assert caught.value.field == field.name
 
 
 @pytest.mark.parametrize(("changes", "says"), [*BAD.values(), *NOT_TOGETHER.values()])
