@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from gradio.utils import get_upload_folder
 
 from compare import (
@@ -37,16 +38,23 @@ from compare.experiment.flops import plans_of
 from compare.methods import known_methods, missing_methods
 from page.api import SETTINGS, UNLISTED, PageBlocks, endpoint, method_inputs, named
 from page.details import REPEATS, add_details
+from page.downloads import add_downloads, packed
 from page.expectation import expectation_of, sentence
 from page.explore import add_explore
 from page.form import add_form, first_settings, methods_group
 from page.how_it_works import add_how_it_works
 from page.html import message, render
+from page.memory import add_memory
 from page.pictures import Album, Pictures
+from page.returning import Returning, said, wait_until_left
+from page.sharing import ROUTE, describe_page
 from page.shown import Shown
 from page.stage import stage
+from page.strip import add_strip
 from page.theme import STYLE_SHEET, THEME
-from page.updates import RunUpdates, Session, Updates, View
+from page.updates import RunUpdates, Updates, View
+from page.visit import Session, Visits
+from server.followed import Followed
 from server.front_door.door import FrontDoor
 from server.front_door.visits import Visit, visit_of
 from server.health import Health
@@ -54,7 +62,7 @@ from server.limits import Limits
 from server.log import log_as_json, log_what_is_printed
 from server.options import ServerOptions, parse_options
 from server.process import raise_open_files_limit, temporary_folder, wait_for_shutdown_signal
-from server.runs import TO_STOP, Runs
+from server.runs import DISK_FULL, TO_STOP, Job, Runs
 from server.zero_gpu import runner
 
 EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
@@ -67,11 +75,13 @@ OF_GRADIO = {
     "GRADIO_ANALYTICS_MAX_EVENTS": "1",
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**12),
 }
-SESSIONS = 200  # whose last result is kept
-GONE = f"This result is gone: the server keeps those of its last {SESSIONS} visitors. Press Compare again."
+SESSIONS = 200  # windows that gradio knows
+GONE = "This result is gone: the server was restarted, or needed the room. Press Compare again."
 ANOTHER = "Stopped: this window asked for another comparison."
 LOG = logging.getLogger("app")
-ANNOUNCE = "element.setAttribute('aria-live', 'polite')"  # screen readers read out what changes
+TEMPLATES = Path(__file__).resolve().parent / "page" / "templates"
+# In the browser, so that it is said at once; the run itself may be in the middle of a step.
+STOPPING = """() => ({ __type__: "update", value: "Stopping", interactive: false })"""
 
 
 class Page:
@@ -86,7 +96,7 @@ class Page:
     ) -> None:
         self.loaded = loaded
         self.runs = Runs(runner(loaded), limits or Limits(), log_prompts, plan=partial(plans_of, loaded.pipe))
-        self.files = Pictures(get_upload_folder())
+        self.files, self.visits = Pictures(get_upload_folder()), Visits()
         self.compare = endpoint(self.runs, self.files, _visit)
         self.first_view = Shown(
             album=Album(self.files),
@@ -119,13 +129,20 @@ class Page:
         session, first = gr.State(Session()), first_settings(self.loaded, self.first_view.comparison)
         self.form = add_form(self.loaded, first, self.runs.limits)
         self.expectation = gr.HTML(self.expect(*first.values()), elem_id="expectation")
-        said = gr.HTML(elem_id="message", js_on_load=ANNOUNCE)
+        what_is_said = gr.HTML(elem_id="message", js_on_load=_script("fields"))
         about = gr.HTML(self.first_view.about, elem_id="about")
         bars = gr.HTML(self.first_view.bars.html(), elem_id="bars")
         pictures = stage(self.first_view.pictures, introduce=True)
+        strip = add_strip()
         details = add_details(self.first_view)
         gr.HTML(render("reading_help"), elem_classes="foot")
-        self.view = View(session, self.form.compare, self.form.stop, said, about, bars, pictures, details)
+        memory, self.downloads = add_memory(list(first.values())), add_downloads()
+        gr.HTML(html_template=render("connection"), js_on_load=_script("connection"), elem_id="connection")
+        self.view = View(
+            session, self.form.compare, self.form.stop, what_is_said, about, bars, pictures, details,
+            strip, memory,
+        )  # fmt: skip
+        self.returning = Returning(self.form, self.view, self.visits, self.first_view, self.runs.limits.check)
 
     # Events
 
@@ -146,18 +163,39 @@ class Page:
             concurrency_limit=None,
             **UNLISTED,
         )
+        view.memory.follow(
+            self.follow_on_page, view.session, view.components, concurrency_limit=None, **UNLISTED
+        )
         expecting = {"inputs": form.ordered, "outputs": self.expectation, "queue": False, **UNLISTED}
         gr.on([self.blocks.load, *form.changed], self.expect, trigger_mode="always_last", **expecting)
-        for before in (*form.connect(), compared, repeated):
+        for before in (*form.connect(), compared, repeated, *self._connect_returning()):
             before.then(self.expect, **expecting)
         # A plain handler outside of gradio's queue: after `cancels=` the run would keep computing.
+        form.stop.click(None, None, form.stop, js=STOPPING, queue=False, **UNLISTED)
         form.stop.click(self.stop, view.session, form.stop, queue=False, **UNLISTED)
+        self.downloads.pack(
+            self.pack,
+            inputs=[view.session, view.about],
+            outputs=[self.downloads, view.message],
+            queue=False,
+            **UNLISTED,
+        )
         view.details.method.input(
             self.show_script,
             inputs=[view.session, view.details.method, view.about],
             outputs=[view.details.code, view.message],
             trigger_mode="always_last",
             **UNLISTED,
+        )
+
+    def _connect_returning(self) -> tuple[Dependency, ...]:
+        """What brings settings back, after which something else is to be expected."""
+        view, back = self.view, self.returning
+        outside = {"outputs": back.outputs, "queue": False, **UNLISTED}
+        return (
+            view.memory.restore(back.restore, view.session, **outside),
+            view.memory.picture(back.restore_picture, None, **outside),
+            view.strip.act(back.act, view.session, **outside),
         )
 
     def expect(self, *settings: object) -> str:
@@ -176,28 +214,53 @@ class Page:
         try:
             job = self.runs.accept(named(settings), _visit(http), "page")
         except InvalidRequest as error:
-            yield {view.message: message("error", str(error))}
+            yield {view.message: self._refusal(error)}
             return
-        if session.stop is not None:
+        before, album = session.shown or self.first_view, Album(self.files)
+        run = RunUpdates(view, session, job, before, album, lambda: self.runs.estimate(job.request))
+        is_second = session.stop is not None
+        if is_second:
             session.stop.ask(ANOTHER)
-        session.stop = job.stop
-        run = RunUpdates(view, session, job, Album(self.files), lambda: self.runs.estimate(job.request))
+        session.stop, session.unfinished = job.stop, True
+        session.followed = Followed(self.runs, job, run, on_lost=lambda: _end(session, job))
+        self.visits.enter(session)
+
+        def begin() -> Updates:
+            # A first run that was stopped may have left half a picture on the stage.
+            return {**(view.show(before, session) if is_second else {}), **run.begin()}
+
+        yield from self._read(session, session.followed, begin)
+
+    def follow_on_page(self, session: Session) -> Iterator[Updates]:
+        """Go on with the run of a window that was loaded again."""
+        last = session.followed
+        if (followed := wait_until_left(session)) is None:
+            yield self.returning.missed(session, last)
+        else:
+            yield from self._read(session, followed, followed.state.again)
+
+    def _read(
+        self, session: Session, followed: Followed[RunUpdates], begin: Callable[[], Updates]
+    ) -> Iterator[Updates]:
+        """What a run changes, to its end or to that of the window."""
+        view, run, job = self.view, followed.state, followed.job
         try:
-            with self.runs.events(job) as events:
-                yield run.begin()
+            with followed.reading() as events:
+                yield begin()
                 for event in events:
                     if session.stop is job.stop:  # what the window shows belongs to its last run
                         yield run.on(event)
         except (InvalidRequest, RunFailed) as error:
             if session.stop is job.stop:
-                said = view.end(message("error", str(error)))
+                session.unfinished = False
+                ended = view.end(self._refusal(error), session)
                 try:
-                    yield {**view.show(session.shown or self.first_view), **said}
+                    yield {**view.show(session.shown or self.first_view, session), **ended}
                 except OSError:  # no room for the pictures of before, either
-                    yield said
+                    yield ended
         finally:
-            if session.stop is job.stop:
-                session.stop = None
+            if not followed.is_left:
+                _end(session, job)
 
     def repeat_on_page(self, session: Session, about: str, http: gr.Request) -> Iterator[Updates]:
         """Compare again what is shown, more often."""
@@ -212,7 +275,7 @@ class Page:
     def stop(self, session: Session) -> Updates:
         """End the run of this window. The run itself says when it has ended."""
         if session.stop is None:
-            return gr.update(interactive=False)
+            return gr.update(interactive=False, value="Stop")
         session.stop.ask()
         return gr.update(interactive=False, value="Stopping")
 
@@ -222,9 +285,25 @@ class Page:
             return "", message("error", GONE)
         return (session.shown or self.first_view).script(method), gr.skip()
 
+    def pack(self, session: Session, about: str, event: gr.EventData) -> tuple[Any, Any]:
+        """What the visitor asked to take home, and a message if it is gone."""
+        shown = session.shown or self.first_view
+        if self._is_gone(session, about) or shown.comparison is None:
+            return gr.skip(), message("error", GONE)
+        try:
+            return packed(shown, said(event, "what"), said(event, "asked")), gr.skip()
+        except OSError as error:
+            LOG.warning("a download failed: %s", error)
+            return gr.skip(), message("error", DISK_FULL)
+
+    def _refusal(self, error: InvalidRequest | RunFailed) -> str:
+        """What was refused, at the field that it speaks of."""
+        return message("error", str(error), self.form.id_of(getattr(error, "field", None)))
+
     def _is_gone(self, session: Session, about: str | None) -> bool:
         """Whether the window shows a result, which it says in `about`, of which the server knows no more."""
-        return session.shown is None and about not in (None, self.first_view.about)
+        is_new = session.shown is None and session.stop is None
+        return is_new and about not in (None, self.first_view.about)
 
     # The API
 
@@ -249,6 +328,16 @@ class Page:
                 preprocess=False,  # it would answer nonsense with its own exceptions; `Request` checks all
                 concurrency_limit=None,
             )
+
+
+def _end(session: Session, job: Job) -> None:
+    """A window has this run no longer."""
+    if session.stop is job.stop:
+        session.stop = None
+
+
+def _script(name: str) -> str:
+    return (TEMPLATES / f"{name}.js").read_text(encoding="utf-8")
 
 
 def _visit(http: gr.Request) -> Visit:
@@ -285,6 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
     os.environ |= OF_GRADIO
+    describe_page()
     page = Page(loaded, example_comparison(), options.limits, options.log_prompts)
     blocks = page.blocks
     door = FrontDoor(
@@ -313,7 +403,7 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
                 state_session_capacity=SESSIONS,
                 prevent_thread_lock=True,
                 max_threads=page.threads,
-                app_kwargs={"routes": Health(page.runs).routes, "lifespan": door.lifespan},
+                app_kwargs={"routes": [*Health(page.runs).routes, ROUTE], "lifespan": door.lifespan},
             )
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -15,6 +15,7 @@ from compare.report import Comparison
 from compare.request import OPTIONAL_NUMBERS, POOLINGS, SIZE_MULTIPLE, SIZES, in_words
 from page.api import SETTINGS, UNLISTED
 from page.html import render
+from page.memory import REMEMBER
 from page.presets import (
     FACTOR_OF,
     FACTORS,
@@ -53,6 +54,15 @@ class Form:
         return [self.settings[name] for name in SETTINGS]
 
     @property
+    def first(self) -> dict[str, Any]:
+        """What the settings are before anybody touches them."""
+        return {name: self.settings[name].value for name in SETTINGS}
+
+    def id_of(self, setting: str | None) -> str | None:
+        """The `elem_id` of the field of a setting; None if it is none."""
+        return self.settings[setting].elem_id if setting in self.settings else None
+
+    @property
     def changed(self) -> list[Callable[..., Any]]:
         """The triggers by which a visitor changes what time and gain depend on, beside the shortcuts."""
         chosen = [self.settings[name].input for name in ("methods", "pooling")]
@@ -73,6 +83,8 @@ class Form:
         chosen = self.factor.input(None, self.factor, factor, js=TYPED, **IN_BROWSER)
         gr.on([each.change for each in side], None, side, self.size, js=size_of(self.presets), **IN_BROWSER)
         factor.change(None, factor, self.factor, js=FACTOR_OF, **IN_BROWSER)
+        changes = [component.change for component in self.ordered]
+        gr.on(changes, None, self.ordered, None, js=REMEMBER, trigger_mode="multiple", **IN_BROWSER)
         return [preset, chosen]
 
 
@@ -106,7 +118,9 @@ def add_form(loaded: LoadedPipeline, first: dict[str, Any], limits: Limits) -> F
             methods = methods_group(first["methods"], elem_id="methods")
             if (others := len(known_methods()) - CHIPS) > 0:
                 gr.HTML(render("more_methods", count=others), elem_classes="others")
-        with gr.Accordion("More settings", open=False, elem_id="more-settings"):
+        # Open, and closed in the browser (fields.js): gradio makes fields when they are first to be seen, and
+        # would overwrite what somebody types into them in that moment.
+        with gr.Accordion("More settings", open=True, elem_id="more-settings"):
             negative_prompt = gr.Textbox(
                 first["negative_prompt"], label="Negative prompt", max_lines=4, elem_id="negative-prompt"
             )
@@ -115,7 +129,7 @@ def add_form(loaded: LoadedPipeline, first: dict[str, Any], limits: Limits) -> F
                 new_seed = gr.Button("New seed", elem_id="new-seed", min_width=100)
             if loaded.vocabulary:
                 gr.HTML(render("vocabulary", seen=loaded.vocabulary))
-            with gr.Accordion("Settings of the methods", open=False, elem_id="method-settings"):
+            with gr.Accordion("Settings of the methods", open=True, elem_id="method-settings"):
                 of_methods = _method_settings(first)
             gr.HTML(render("settings_help", sizes=SIZES, multiple=SIZE_MULTIPLE, limits=limits))
     texts = {"prompt": prompt, "negative_prompt": negative_prompt, "methods": methods}

@@ -28,7 +28,12 @@ def render(template: str, **values: object) -> str:
     return TEMPLATES.get_template(f"{template}.html").render(values)
 
 
-def message(kind: str, sentence: str) -> str:
-    """A sentence. `kind` is for the style sheet: "error", "stopped", or "progress", which only screen
-    readers need, as the bars say it too."""
-    return render("message", kind=kind, sentence=sentence)
+def message(kind: str, sentence: str, at: str | None = None) -> str:
+    """A sentence, as HTML.
+
+    Args:
+        kind: for the style sheet: "error", "stopped", "note", or "progress", which only screen readers need,
+            as the bars say it too.
+        at: the `elem_id` of the field that it speaks of, beside which the page shows it.
+    """
+    return render("message", kind=kind, sentence=sentence, at=at)

@@ -1,4 +1,4 @@
-"""Pictures as PNG files that gradio can serve.
+"""Pictures as PNG files, and archives of them, that gradio can serve.
 
 Encoded here, on the thread that runs a handler: gradio would do it on its event loop, where everybody waits.
 """
@@ -22,11 +22,12 @@ from compare.experiment.flip import NoFlip, flip_map
 from compare.report import Comparison, Result
 
 SWEEP_EVERY = 600.0  # seconds between two looks for old files, as long as new ones come
+SUFFIXES = (".png", ".zip")
 KEPT = 3600.0  # seconds for which a file is kept after its last use
 
 
 class Pictures:
-    """A folder of PNG files whose names nobody can guess; the same picture has the same name.
+    """A folder of files whose names nobody can guess; the same picture has the same name.
 
     Args:
         folder: gradio's own for temporary files. It serves them from there. What is old is deleted here,
@@ -47,10 +48,14 @@ class Pictures:
         Raises:
             OSError: it cannot be written; nothing is left of it then.
         """
-        data = encode_pil_to_bytes(image, "png")
+        return self.save_bytes(encode_pil_to_bytes(image, "png"), name, ".png")
+
+    def save_bytes(self, data: bytes, name: str, suffix: str) -> str:
+        """Write a file of one of the `SUFFIXES`. Returns and raises what `save` does."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._delete_old()
-        file = self.folder / f"{name}-{hashlib.blake2b(data, key=self._key, digest_size=16).hexdigest()}.png"
+        digest = hashlib.blake2b(data, key=self._key, digest_size=16).hexdigest()
+        file = self.folder / f"{name}-{digest}{suffix}"
         # Never half a file, and never one that is old enough to be deleted in a moment.
         handle, unfinished = tempfile.mkstemp(dir=self.folder, prefix=".")
         try:
@@ -69,7 +74,7 @@ class Pictures:
         self._swept = now
         for file in self.folder.iterdir():
             with suppress(OSError):  # a folder, or another thread was faster
-                if file.suffix == ".png" and now - file.stat().st_mtime > KEPT:
+                if file.suffix in SUFFIXES and now - file.stat().st_mtime > KEPT:
                     file.unlink()
 
 

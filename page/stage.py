@@ -18,6 +18,9 @@ from compare.report import Result
 from page.html import render
 from page.pictures import Album
 
+PINNED = "pinned-"
+"""Before the id of a picture of another comparison, which is set beside the method's own."""
+
 STYLE, SCRIPT = (Path(__file__).parent / "templates" / f"stage.{kind}" for kind in ("css", "js"))
 
 
@@ -43,7 +46,8 @@ class Picture:
     """A picture on the stage.
 
     Args:
-        id: of the method. The stage remembers by it what was chosen. Differences are those to `BASELINE.id`.
+        id: of the method. The stage remembers by it what was chosen. Differences are those to `BASELINE.id`;
+            of pictures whose id begins with `PINNED`, to a pinned Baseline, if there is one.
         label: the name of the method.
         path: a file in gradio's upload folder (`page.pictures`); "" holds the place of a picture to come.
         caption: what stands below beside the label, in a few words; may be "".
@@ -85,6 +89,7 @@ def stage(pictures: Sequence[Picture], introduce: bool = False) -> gr.HTML:
         elem_id="stage",
         introduce=introduce,
         baseline=BASELINE.id,
+        pinned=PINNED,
     )
 
 
@@ -109,7 +114,7 @@ def stage_value(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
 def _described(picture: Picture) -> dict[str, Any]:
     """A picture as the type `Picture` in `stage.js`."""
     colours = {method.id: method.colour for method in METHODS}
-    described = {**vars(picture), "colour": colours.get(picture.id)}
+    described = {**vars(picture), "colour": colours.get(picture.id.removeprefix(PINNED))}
     files = {"file": _file(described.pop("path")), "flip": _file(picture.flip)}
     if picture.tokens is not None:
         described["tokens"] = dict(vars(picture.tokens))

@@ -15,22 +15,17 @@ from compare.report import Comparison
 from page.bars import Bars
 from page.details import Details
 from page.html import message
+from page.memory import remembered
 from page.pictures import Album
 from page.shown import Shown, picture, place
 from page.stage import Picture, stage_value
-from server.runs import Job, Stop
+from page.strip import strip_html
+from page.visit import Kept, Session, thumbnail
+from server.runs import Job
 
 Updates = dict[gr.blocks.Block, Any]
-
-
-@dataclass(eq=False)
-class Session:
-    """What belongs to one browser window."""
-
-    stop: Stop | None = None
-    """Ends its run; None: it has none."""
-    shown: Shown | None = None
-    """Its last comparison; None: it shows the example."""
+STILL_RUNNING = "Your comparison goes on."
+NOTHING_YET = "Stopped. There was no picture yet; what was shown before is back."
 
 
 @dataclass(frozen=True)
@@ -45,29 +40,33 @@ class View:
     bars: gr.HTML
     stage: gr.HTML
     details: Details
+    strip: gr.HTML
+    memory: gr.HTML
 
     @property
     def components(self) -> list[gr.blocks.Block]:
         return [
             self.session, self.compare_button, self.stop_button, self.message, self.about, self.bars,
-            self.stage, *vars(self.details).values(),
+            self.stage, *vars(self.details).values(), self.strip, self.memory,
         ]  # fmt: skip
 
-    def show(self, shown: Shown) -> Updates:
-        """All that there is to see of a comparison."""
+    def show(self, shown: Shown, session: Session) -> Updates:
+        """All that there is to see of a comparison in a window."""
         return {
             self.about: shown.about,
             self.bars: shown.bars.html(),
-            self.stage: stage_value(shown.pictures),
+            self.stage: stage_value(session.beside(shown.pictures, shown.request)),
             **self.details.show(shown),
+            self.strip: strip_html(session),
         }
 
-    def end(self, said: str) -> Updates:
+    def end(self, said: str, session: Session) -> Updates:
         """A message, as HTML, after which Compare can be pressed again."""
         return {
             self.compare_button: gr.update(interactive=True),
             self.stop_button: gr.update(interactive=False, value="Stop"),
             self.message: said,
+            self.memory: remembered(session, is_on=False),
         }
 
 
@@ -76,6 +75,7 @@ class RunUpdates:
     """What one run changes, in the session and on the page.
 
     Args:
+        before: what the page shows until the first picture, and again if there is none.
         album: new, for the pictures of this run.
         estimate: how long the run takes, judged by all that was timed until now.
     """
@@ -83,11 +83,16 @@ class RunUpdates:
     view: View
     session: Session
     job: Job
+    before: Shown
     album: Album
     estimate: Callable[[], Estimate | None]
     bars: Bars = field(init=False)
     pictures: dict[str, Picture] = field(init=False)
-    """By the id of the method: what is on the stage."""
+    """By the id of the method: what is on the stage, once there is one."""
+    has_picture: bool = field(default=False, init=False)
+    notes: tuple[str, ...] = field(default=(), init=False)
+    ending: Updates | None = field(default=None, init=False)
+    """The last of all."""
 
     def __post_init__(self) -> None:
         request = self.job.request
@@ -97,14 +102,23 @@ class RunUpdates:
     def begin(self) -> Updates:
         view = self.view
         return {
-            **view.show(self._shown()),
-            **self._going_on(),
+            view.about: self._on_the_way().about,
+            view.bars: self.bars.html(),
             # Gradio deletes the session of a closed window only if a handler has returned it.
             view.session: self.session,
             view.compare_button: gr.update(interactive=False),
-            view.stop_button: gr.update(interactive=True),
+            view.stop_button: gr.update(interactive=True, value="Stop"),
+            view.memory: remembered(self.session, is_on=True),
             view.message: message("progress", "Starting."),
         }
+
+    def again(self) -> Updates:
+        """All that it has changed so far, for a window that was loaded again."""
+        if self.ending is not None:
+            return self.ending
+        had_picture, self.has_picture = self.has_picture, False
+        on_stage = self._on_stage() if had_picture else {}
+        return {**self.begin(), **on_stage, self.view.message: message("note", STILL_RUNNING)}
 
     def on(self, event: Event) -> Updates:
         view = self.view
@@ -115,11 +129,11 @@ class RunUpdates:
                 said = f"Another comparison is running; this one is in the queue ({seconds:.0f} s)."
                 return {view.message: message("progress", said), view.bars: self.bars.html()}
             case Started(notes=notes):
-                self.bars = replace(self.bars, ahead=None)
+                self.bars, self.notes = replace(self.bars, ahead=None), notes
                 said = "Warming up: one step and one decoding, not timed."
                 return {
                     view.message: message("progress", said),
-                    view.about: self._shown(notes=notes).about,
+                    view.about: self._on_the_way().about,
                     view.bars: self.bars.html(),
                 }
             case MethodStarted(method=id):
@@ -143,25 +157,40 @@ class RunUpdates:
                 )
                 return self._going_on()
             case Finished(comparison=comparison):
-                return self._end(comparison, message("progress", "Done."))
+                self.ending = self._end(comparison, message("progress", "Done."))
+                return self.ending
             case Stopped(comparison=comparison):
-                return self._end(comparison, message("stopped", self.job.stop.because or "Stopped."))
+                why = self.job.stop.because or ("Stopped." if comparison else NOTHING_YET)
+                self.ending = self._end(comparison, message("stopped", why))
+                return self.ending
         return {view.session: self.session}  # gradio takes an empty dict for a value
 
     def _going_on(self) -> Updates:
         return {self.view.bars: self.bars.html(), **self._on_stage()}
 
     def _on_stage(self) -> Updates:
-        return {self.view.stage: stage_value(tuple(self.pictures.values()))}
+        """With the first picture, what was shown before goes."""
+        pictures = self.session.beside(tuple(self.pictures.values()), self.job.request)
+        updates = {self.view.stage: stage_value(pictures)}
+        if not self.has_picture:
+            self.has_picture = True
+            shown = self._on_the_way()
+            updates |= {self.view.about: shown.about, **self.view.details.show(shown)}
+        return updates
 
     def _end(self, comparison: Comparison | None, said: str) -> Updates:
         """`said` is HTML."""
+        view, session = self.view, self.session
+        session.unfinished = False
+        if comparison is None:
+            return {**view.show(self.before, session), **view.end(said, session)}
         begun = frozenset(bar.method.id for bar in self.bars.bars if bar.state != "waiting")
-        shown = self._shown(comparison=comparison, state="stopped before the first picture", begun=begun)
-        updates = {**self.view.show(shown), **self.view.end(said)}
-        if comparison is not None:
-            self.session.shown = replace(shown, comparison=self.album.encoded(comparison))
-        return updates
+        shown = Shown(album=self.album, request=self.job.request, comparison=comparison, begun=begun)
+        small = thumbnail(shown.result(shown.first_choice).image)
+        session.keep(Kept(replace(shown, comparison=self.album.encoded(comparison)), small))
+        return {**view.show(shown, session), **view.end(said, session)}
 
-    def _shown(self, **known: Any) -> Shown:
-        return Shown(album=self.album, request=self.job.request, **known)
+    def _on_the_way(self) -> Shown:
+        waits = not self.has_picture and self.before.results
+        state = "running; until its first picture you see the one before" if waits else "running"
+        return Shown(album=self.album, request=self.job.request, state=state, notes=self.notes)

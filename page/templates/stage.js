@@ -214,9 +214,10 @@ class Stage {
   drawn = "";
   /** @type {number | undefined} */ introduction;
 
-  /** @param {HTMLElement} root @param {string} baseline the id of the picture that differences are to */
-  constructor(root, baseline) {
+  /** @param {HTMLElement} root @param {string} baseline the id of the picture that differences are to @param {string} pinned before the ids of pictures of another comparison */
+  constructor(root, baseline, pinned) {
     this.root = root;
+    this.pinned = pinned;
     this.outer = /** @type {HTMLElement} */ (root.closest("#stage") ?? root);
     this.baselineId = baseline;
     this.viewport = this.find(".stage-viewport");
@@ -247,6 +248,8 @@ class Stage {
   /** @param {Picture[]} pictures */
   setPictures(pictures) {
     if (JSON.stringify(pictures.map(urlOf)) !== JSON.stringify(this.pictures.map(urlOf))) this.mark = null;
+    // Those that are newly beside each other are seen, before what was chosen without them.
+    if (this.pinnedOf(pictures) !== this.pinnedOf(this.pictures)) this.choices.clear();
     this.pictures = pictures;
     for (const { id } of pictures) {
       if (!this.choices.has(id)) this.choices.set(id, this.chosen.length < AT_ONCE);
@@ -262,6 +265,16 @@ class Stage {
 
   get baseline() {
     return this.picture(this.baselineId);
+  }
+
+  /** What pictures are pinned. @param {Picture[]} pictures */
+  pinnedOf(pictures) {
+    return pictures.flatMap(({ id, name }) => (id.startsWith(this.pinned) ? [id, name] : [])).join(" ");
+  }
+
+  /** The picture that differences of this one are to. @param {Picture} picture */
+  baselineOf({ id }) {
+    return (id.startsWith(this.pinned) && this.picture(this.pinned + this.baselineId)) || this.baseline;
   }
 
   get others() {
@@ -307,24 +320,26 @@ class Stage {
   /** @returns {Pane[]} */
   get scene() {
     if (!this.pictures.length) return [];
-    const baseline = this.baseline;
-    /** @type {Layer[]} */
-    const held = baseline ? [{ kind: "held", picture: baseline }] : [];
+    /** @param {Picture} picture @returns {Layer[]} */
+    const heldOver = (picture) => {
+      const baseline = this.baselineOf(picture);
+      return baseline ? [{ kind: "held", picture: baseline }] : [];
+    };
     if (this.mode === "wipe") {
       const [left, right] = this.wiped;
       /** @type {Layer[]} */
-      const layers = [{ kind: "picture", picture: left }, { kind: "right", picture: right }, ...held];
+      const layers = [{ kind: "picture", picture: left }, { kind: "right", picture: right }, ...heldOver(right)];
       return [{ id: "wipe", layers, captions: [left, right], tags: [left.label, right.label] }];
     }
     if (this.mode === "blink") {
       const current = this.currentPicture;
       const layers = this.pictures.map((picture) => /** @type {Layer} */ ({ kind: "picture", picture }));
       const number = this.pictures.indexOf(current) + 1;
-      return [{ id: "blink", layers: [...layers, ...held], captions: [current], tags: [number + " " + current.label] }];
+      return [{ id: "blink", layers: [...layers, ...heldOver(current)], captions: [current], tags: [number + " " + current.label] }];
     }
     return this.seen.map((picture) => ({
       id: picture.id,
-      layers: [...this.layersOf(picture), ...held],
+      layers: [...this.layersOf(picture), ...heldOver(picture)],
       captions: [picture],
       tags: this.mode === "tokens" ? this.countsOf(picture) : [],
     }));
@@ -333,10 +348,11 @@ class Stage {
   /** @param {Picture} picture @returns {Layer[]} */
   layersOf(picture) {
     if (this.mode === "tokens" && picture.tokens) return [{ kind: "picture", picture }, { kind: "tokens", picture }];
-    const differs = this.mode === "difference" && this.baseline?.file && picture !== this.baseline && picture.file;
-    if (!differs || !this.baseline) return [{ kind: "picture", picture }];
+    const baseline = this.baselineOf(picture);
+    const differs = this.mode === "difference" && baseline?.file && picture !== baseline && picture.file;
+    if (!differs || !baseline) return [{ kind: "picture", picture }];
     if (this.showsMap) return [{ kind: "map", picture }];
-    return [{ kind: "picture", picture }, { kind: "difference", picture: this.baseline }];
+    return [{ kind: "picture", picture }, { kind: "difference", picture: baseline }];
   }
 
   /** What stands for each token of a picture in the step that is shown; null: not known yet. @param {Picture} picture */
@@ -420,8 +436,10 @@ class Stage {
   /** Jump to one of the spots where what is seen differs most from Baseline. @param {number} number from 0 */
   async jump(number) {
     const baseline = this.baseline;
-    const seen = this.seen.filter((picture) => picture !== baseline && picture.file);
-    const compared = seen.length ? seen : this.others.filter((picture) => picture.file);
+    /** @param {Picture} picture */
+    const isComparable = (picture) => picture !== baseline && picture.file && this.baselineOf(picture) === baseline;
+    const seen = this.seen.filter(isComparable);
+    const compared = seen.length ? seen : this.others.filter(isComparable);
     if (!baseline?.file || !compared.length) {
       this.setStatus("There is nothing to compare with Baseline yet.");
       return;
@@ -1015,7 +1033,7 @@ function summed(ours, theirs, width, height) {
   return sums;
 }
 
-const theStage = new Stage(element, props.baseline);
+const theStage = new Stage(element, props.baseline, props.pinned);
 theStage.setPictures(props.value || []);
 watch("value", () => theStage.setPictures(props.value || []));
 if (props.introduce) theStage.introduce();

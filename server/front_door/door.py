@@ -37,7 +37,7 @@ class FrontDoor:
     """Lets in what the page, clients of the API and tools ask for, and answers all else itself.
 
     Args:
-        files: the only folder from which files are served, and of it only pictures.
+        files: the only folder from which files are served, and of it only pictures and archives of them.
         names: the functions that the API has.
         functions: the numbers of all functions of the page.
         hosts: allowed host names, without ports; empty for any.

@@ -16,7 +16,10 @@ PATH = 2048  # characters of a path, and of a query
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of sessions and events: gradio's have up to 36 characters
 
 PAGES = frozenset(
-    ("", "config", "theme.css", "favicon.ico", "robots.txt", "manifest.json", "healthz", "metrics")
+    (
+        "", "config", "theme.css", "favicon.ico", "robots.txt", "manifest.json", "healthz", "metrics",
+        "page.png",
+    )
 )  # fmt: skip
 FOLDERS = frozenset(("assets", "static", "svelte", "pwa_icon"))
 API = "gradio_api"
@@ -27,6 +30,7 @@ API_PAGES = frozenset(
 TOOLS = frozenset(("mcp", "mcp/http"))  # not mcp/sse, which MCP has replaced: it cannot tell who has gone
 CONTROLS = frozenset(("cancel", "reset"))
 FILE = "file="
+SUFFIXES = (".png", ".zip")  # of the files that the page makes
 OUTSIDE_THE_QUEUE = "predict"
 """The name by which the page calls functions that are not in gradio's queue, by their number."""
 
@@ -47,7 +51,8 @@ class Kinds:
     """Knows the kind of every request.
 
     Args:
-        files: the only folder from which `/gradio_api/file=` may serve, and from it only pictures.
+        files: the only folder from which `/gradio_api/file=` may serve, and from it only pictures and
+            archives of them.
         names: the functions that the API has.
     """
 
@@ -89,8 +94,8 @@ class Kinds:
             return Kind.PAGE if first in PAGES and not rest else None
         if rest.startswith(FILE):
             file = Path(rest.removeprefix(FILE))
-            is_picture = file.parent == self._files and file.suffix == ".png" and "\0" not in rest
-            return Kind.PAGE if is_picture else None
+            is_made_here = file.parent == self._files and file.suffix in SUFFIXES and "\0" not in rest
+            return Kind.PAGE if is_made_here else None
         rest = rest.rstrip("/")
         if rest in API_PAGES:
             return Kind.PAGE

@@ -182,9 +182,9 @@ def test_a_bar_counts_the_steps_previews_show_the_work_and_stop_ends_it(page: Pa
     expect(bar(page, "todo")).to_contain_text("Waiting")
     message(page, "Baseline is running")
     page.click("#stop")
-    message(page, "Stopped.")
-    expect(bar(page, "baseline")).to_contain_text("Stopped before it was done")
-    expect(bar(page, "todo")).to_contain_text("Not started")
+    message(page, "Stopped. There was no picture yet")
+    expect(page.locator("#about")).to_contain_text("An example")
+    expect(picture(page, "todo")).to_have_attribute("alt", "ToDo: a fox on navy")
     expect(page.locator("#stop")).to_be_disabled()
     assert page.locator("img[alt^='Preview']").count() == 0
     assert page.locator("#steps input").input_value() == "100"
@@ -235,9 +235,13 @@ def test_nonsense_gets_a_sentence_and_stays_as_it_was_typed(page: Page) -> None:
         box.fill(typed)
         page.click("#compare")
         expect(page.locator("#message .error")).to_have_text(refusal(**settings))
+        expect(box).to_have_attribute("aria-invalid", "true")
+        expect(page.locator(f"#{field} #field-error")).to_have_text(refusal(**settings))
+        expect(page.locator("[aria-invalid]")).to_have_count(1)
         assert box.input_value() == typed
         assert page.locator("#about").inner_text() == about
         box.fill(valid)
+        expect(page.locator("[aria-invalid], #field-error")).to_have_count(0)
     for label in ("Baseline", "ToMe", "ToDo", "ToDo, rotating grid"):
         page.get_by_label(label, exact=True).uncheck()
     page.click("#compare")
@@ -283,8 +287,8 @@ def test_pictures_and_report_can_be_taken_home(page: Page, tmp_path) -> None:
     with Image.open(download(page, "#stage figure[data-pane='tome'] a[download]", tmp_path)) as taken:
         assert taken.format == "PNG"
         assert taken.size == (128, 128)
-        assert "tome" in taken.info["settings"]
-        assert "seed 7" in taken.info["settings"]
+        settings = json.loads(taken.info["settings"])
+        assert (settings["method"], settings["seed"]) == ("tome", 7)
     file = download(page, "#report a", tmp_path)
     assert file.name == "report.json"
     report = json.loads(file.read_text(encoding="utf-8"))
@@ -307,24 +311,24 @@ def test_an_example_prompt_and_a_new_seed_are_a_click_away(page: Page) -> None:
 
 def test_two_windows_wait_for_each_other_and_keep_to_themselves(window) -> None:
     one, other = window(), window()
-    small(one, width=256, height=256, steps=60, seed=1)
+    small(one, width=256, height=256, steps=60, seed=7)
     one.click("#compare")
     first_step(one)
-    small(other, seed=2)
+    small(other, seed=8)
     other.click("#compare")
     message(other, "Another comparison is running")
     expect(other.locator("#bars")).to_contain_text("In the queue, 1 comparison before this one")
     other.click("#stop")
     message(other, "Stopped.")
     expect(bar(one, "baseline").locator("progress")).to_be_visible()  # not stopped by the other
-    assert "seed 1" not in other.locator("#about").inner_text()
+    assert "seed 7" not in other.locator("#about").inner_text()
     other.click("#compare")
     message(other, "Another comparison is running")
     one.click("#stop")
     message(one, "Stopped.")
     message(other, "Done.")
-    assert "seed 2" in other.locator("#about").inner_text()
-    assert "seed 1" in one.locator("#about").inner_text()
+    assert "seed 8" in other.locator("#about").inner_text()
+    assert "An example" in one.locator("#about").inner_text()
 
 
 def test_closing_the_window_stops_its_run(window) -> None:

@@ -48,7 +48,7 @@ def client() -> Iterator[TestClient]:
     [
         "/", "/config", "/assets/index.js", "/healthz", "/gradio_api/heartbeat/abc", "/gradio_api/mcp/",
         "/gradio_api/info",
-        f"/gradio_api/file={FILES}/todo-1.png",
+        f"/gradio_api/file={FILES}/todo-1.png", f"/gradio_api/file={FILES}/comparison-1.zip", "/page.png",
     ],
 )  # fmt: skip
 def test_what_the_page_needs_is_served(client: TestClient, path: str) -> None:
@@ -62,6 +62,7 @@ def test_what_the_page_needs_is_served(client: TestClient, path: str) -> None:
         "/gradio_api/file=http://example.org/a.png", "/gradio_api/file=/etc/passwd", "/login", "/app.py",
         f"/gradio_api/file={FILES}/.lock", f"/gradio_api/file={FILES}/../other/a.png", "/.git/config",
         f"/gradio_api/file={FILES}/deep/a.png", f"/gradio_api/file={FILES}-2/a.png", "/config/more",
+        f"/gradio_api/file={FILES}/deep/a.zip", f"/gradio_api/file={FILES}/a.json", "/assets.png",
     ],
 )  # fmt: skip
 def test_what_the_page_never_asks_for_is_not_served(client: TestClient, path: str) -> None:
@@ -69,14 +70,15 @@ def test_what_the_page_never_asks_for_is_not_served(client: TestClient, path: st
 
 
 @given(
-    st.text(alphabet="./%2eEfF\\:~aA0\x00 ", max_size=30), st.sampled_from(["", ".png", "%00.png", "/x.png"])
+    st.text(alphabet="./%2eEfF\\:~aA0\x00 ", max_size=30),
+    st.sampled_from(["", ".png", ".zip", "%00.png", "/x.png"]),
 )
 @example("../todo-page-2/a", ".png")
 def test_no_path_leads_out_of_the_folder_of_pictures(client: TestClient, trick: str, ending: str) -> None:
     path = f"{FILES}/{trick}{ending}"
     if client.get(f"/gradio_api/file={quote(path)}").status_code == 200:
         assert Path(path).resolve().parent == FILES
-        assert path.endswith(".png")
+        assert path.endswith((".png", ".zip"))
 
 
 @pytest.mark.parametrize(
