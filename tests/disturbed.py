@@ -26,7 +26,7 @@ from gradio_client import Client
 from tests.helpers.server import serving
 
 METHODS = ("baseline", "todo")
-RUN = {"width": 512, "height": 512, "steps": 8, "methods": list(METHODS)}
+RUN = {"width": 512, "height": 512, "steps": 4, "methods": list(METHODS)}
 EACH = 4.0  # times a second that one thread keeps up with
 
 Visit = Callable[[httpx.Client], object]
