@@ -310,7 +310,8 @@ class Runs:
 
 def _without_values(sentence: str) -> str:
     """A sentence for a visitor as the log has it: without what the visitor sent."""
-    return re.sub(r"(['\"]).*\1", "…", sentence.partition(", not ")[0])
+    without_texts = re.sub(r"(['\"]).*\1", "…", sentence.partition(", not ")[0])
+    return re.sub(r"=(\([^)]*\)|[^\s,;)]+)", "=…", without_texts)
 
 
 def _kind_and_sentence(error: Exception) -> tuple[str, str]:

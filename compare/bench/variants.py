@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compare.methods import BASELINE, TODO, TODO_ROTATING, TOME, Method, Reduction, known_methods, method_of
+from compare.request import Request
 
 if TYPE_CHECKING:  # `python -m compare --help` need not wait for torch
     from diffusers import DiffusionPipeline
@@ -22,13 +23,13 @@ class Setting:
     width: int
     height: int
     factor: int = 2
-    until: float = 1.0
-    pooling: str = "nearest"
-    forecast_share: float = 0.3
-    tome_ratio: None = None
-    tome_stride: None = None
-    tome_levels: None = None
-    tome_seed: int = 0
+    until: float = Request.until
+    pooling: str = Request.pooling
+    forecast_share: float = Request.forecast_share
+    tome_ratio: None = Request.tome_ratio
+    tome_stride: None = Request.tome_stride
+    tome_levels: None = Request.tome_levels
+    tome_seed: int = Request.tome_seed
 
 
 def _two_levels(request: Reduction) -> ToDo:

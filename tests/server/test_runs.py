@@ -246,6 +246,24 @@ def test_the_metrics_count_how_requests_ended_and_what_failed(loaded: LoadedPipe
     assert value(runs_of(loaded), "todo_requests_total", outcome="finished") is None, "shared metrics"
 
 
+@pytest.mark.parametrize(
+    ("changes", "sent"),
+    [
+        ({"tome_ratio": 0.987654, "tome_stride": 2}, "0.987654"),
+        ({"factor": [4, 2]}, "(4, 2)"),
+        ({"tome_levels": 7777}, "7777"),
+        ({"pooling": "evil"}, "evil"),
+    ],
+)
+def test_the_log_says_why_a_request_was_refused_but_not_what_was_sent(loaded, caplog, changes, sent) -> None:
+    with caplog.at_level(logging.INFO, "server.requests"), pytest.raises(InvalidRequest) as refused:
+        runs_of(loaded).accept({**SMALL, **changes}, SOMEBODY, "api")
+    assert sent in str(refused.value)
+    (record,) = caplog.records
+    assert record.fields["reason"]
+    assert sent not in record.fields["reason"]
+
+
 def test_the_first_reason_to_stop_counts() -> None:
     stop = Stop()
     stop.ask("it took too long")
