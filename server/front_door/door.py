@@ -16,9 +16,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.front_door.assets import Assets
 from server.front_door.bodies import check_body, read_body
 from server.front_door.connection import Connection
+from server.front_door.kept import Kept
 from server.front_door.kinds import API, FILE, Kind, Kinds, path_of, stream_of
 from server.front_door.origins import Origins, RawHeaders
 from server.front_door.quotas import OpenRequests, TokenBucket
@@ -27,8 +27,12 @@ from server.front_door.sessions import Sessions
 from server.front_door.visits import VISIT, Visit, Visits
 
 LOG = logging.getLogger("server.front_door")
-SHORT = (Kind.PAGE, Kind.ASSET)
-LEAST_WORK = 1  # of gzip: a page is made for each visitor, also while a run is timed
+SHORT = (Kind.FRONT, Kind.PAGE, Kind.ASSET)
+ASSETS = 64 * 2**20  # bytes; all of gradio's files are less, in three encodings
+FRONT = 4 * 2**20  # bytes; anybody can ask under many names, of which the last ones are kept
+NAMES = ("host", "x-forwarded-host", "x-forwarded-proto")
+"""Of the server, by which gradio's page asks for the rest. `Origins.believed` says whose count."""
+LEAST_WORK = 1  # of gzip: descriptions of the API are made for each visitor, also while a run is timed
 MOMENT = 0.1  # seconds after which gradio waits for the next event of a stream
 BROKEN = "Something went wrong. The reason is in the server's log."
 
@@ -62,7 +66,8 @@ class FrontDoor:
         self._origins, self._visits = Origins(hosts, origins, proxies), Visits(proxies)
         self._bucket, self._open = TokenBucket(per_second), OpenRequests()
         self._sessions = Sessions(self._hang_up)
-        self._assets = Assets()
+        self._assets = Kept(ASSETS, encodings=("br", "gzip"))
+        self._front = Kept(FRONT, encodings=("gzip",), headers=NAMES)
         self._headers = answer_headers(frames)
         self._inside: Starlette | None = None
         self._app: ASGIApp | None = None
@@ -124,10 +129,16 @@ class FrontDoor:
                 await self._app(scope, visitor.receive, self._noted(scope, visitor, body))
             case Kind.ASSET:
 
-                async def ask(send: Send) -> None:
+                async def ask(scope: Scope, send: Send) -> None:
                     await self._app(scope, visitor.receive, send)
 
                 await self._assets.send(scope, visitor.send, ask)
+            case Kind.FRONT:
+
+                async def ask(scope: Scope, send: Send) -> None:
+                    await GZipMiddleware(self._app)(scope, visitor.receive, send)
+
+                await self._front.send(scope, visitor.send, ask)
             case Kind.STREAM:
                 visitor.keep_little()
                 stream = stream_of(path_of(scope), scope["query_string"])

@@ -15,12 +15,8 @@ from server.front_door.refused import Refused
 PATH = 2048  # characters of a path, and of a query
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of sessions and events: gradio's have up to 36 characters
 
-PAGES = frozenset(
-    (
-        "", "config", "theme.css", "favicon.ico", "robots.txt", "manifest.json", "healthz", "metrics",
-        "page.png",
-    )
-)  # fmt: skip
+FRONT = frozenset(("", "config", "theme.css"))
+PAGES = frozenset(("favicon.ico", "robots.txt", "manifest.json", "healthz", "metrics", "page.png"))
 FOLDERS = frozenset(("assets", "static", "svelte", "pwa_icon"))
 API = "gradio_api"
 # Not among them: uploads, the proxy, recordings, code generation, and whatever else gradio may come to serve.
@@ -39,6 +35,7 @@ class Kind(Enum):
     """What a request is, for those who have to treat some of them differently."""
 
     PAGE = "a page, or a part of one"
+    FRONT = "the page itself, the same for everybody who asks under one name"
     ASSET = "a file of gradio's own pages, which is the same for everybody"
     JOIN = "a call of a function, whose answer comes in a stream"
     RUN = "a call of a function outside the queue"
@@ -91,7 +88,9 @@ class Kinds:
         if first != API:
             if first in FOLDERS:
                 return Kind.ASSET
-            return Kind.PAGE if first in PAGES and not rest else None
+            if rest:
+                return None
+            return Kind.FRONT if first in FRONT else Kind.PAGE if first in PAGES else None
         if rest.startswith(FILE):
             file = Path(rest.removeprefix(FILE))
             is_made_here = file.parent == self._files and file.suffix in SUFFIXES and "\0" not in rest
