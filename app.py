@@ -41,6 +41,7 @@ from page.details import REPEATS, add_details
 from page.downloads import add_downloads, packed
 from page.expectation import expectation_of, sentence
 from page.explore import add_explore
+from page.exploring import COMPARE, Exploring, add_explore_form
 from page.form import add_form, first_settings, methods_group
 from page.how_it_works import add_how_it_works
 from page.html import message, render
@@ -106,14 +107,16 @@ class Page:
         )
         with PageBlocks(title="ToDo vs ToMe", analytics_enabled=False, fill_width=True) as self.blocks:
             gr.HTML(render("heading", loaded=loaded, environment=environment(loaded.device)))
-            with gr.Tabs(elem_id="tabs"):
-                with gr.Tab("Compare"), gr.Column(elem_classes="comparison"):
+            with gr.Tabs(elem_id="tabs") as tabs:
+                with gr.Tab("Compare", id=COMPARE), gr.Column(elem_classes="comparison"):
                     self._lay_out()
-                with gr.Tab("Explore"):
+                with gr.Tab("Explore") as explore:
                     add_explore()
+                    self._lay_out_exploring(tabs)
                 with gr.Tab("How it works"):
                     add_how_it_works(loaded)
             self._connect()
+            self._connect_exploring(explore)
             self._add_endpoint()
         # Gradio's queue lets them all start: runs wait in the queue of `server.runs`, and the page says so.
         self.blocks.queue(max_size=self.threads, default_concurrency_limit=16, api_open=False)
@@ -143,6 +146,18 @@ class Page:
             strip, memory,
         )  # fmt: skip
         self.returning = Returning(self.form, self.view, self.visits, self.first_view, self.runs.limits.check)
+
+    def _lay_out_exploring(self, tabs: gr.Tabs) -> None:
+        self.exploring = Exploring(
+            form=add_explore_form(self.form.first, self.form.presets),
+            view=self.view,
+            tabs=tabs,
+            downloads=self.downloads,
+            loaded=self.loaded,
+            runs=self.runs,
+            visits=self.visits,
+            files=self.files,
+        )
 
     # Events
 
@@ -185,6 +200,27 @@ class Page:
             inputs=[view.session, view.details.method, view.about],
             outputs=[view.details.code, view.message],
             trigger_mode="always_last",
+            **UNLISTED,
+        )
+
+    def _connect_exploring(self, tab: gr.Tab) -> None:
+        exploring, view = self.exploring, self.view
+        form = exploring.form
+        inputs = [view.session, *form.settings, *self.form.ordered]
+        outside = {"queue": False, "trigger_mode": "always_last", **UNLISTED}
+        gr.on([form.measure.click, form.prompt.submit], self.explore_on_page, inputs, exploring.outputs,
+              concurrency_limit=None, **UNLISTED)  # fmt: skip
+        gr.on(form.changed, exploring.expect, inputs, form.standing, **outside)
+        tab.select(exploring.look, inputs, [form.standing, form.board], **outside)
+        form.stop.click(None, None, form.stop, js=STOPPING, queue=False, **UNLISTED)
+        form.stop.click(self.stop, view.session, form.stop, queue=False, **UNLISTED)
+        outputs = [exploring.tabs, form.standing, form.board, *view.components]
+        form.board.show(exploring.show, view.session, outputs, queue=False, **UNLISTED)
+        form.board.export(
+            exploring.export,
+            view.session,
+            [form.standing, exploring.downloads],
+            concurrency_limit=None,
             **UNLISTED,
         )
 
@@ -271,6 +307,10 @@ class Page:
         again = replace(request, repeats=min(REPEATS, self.runs.limits.repeats))
         settings = (getattr(again, name) for name in SETTINGS)
         yield from self.compare_on_page(session, http, *settings)
+
+    def explore_on_page(self, session: Session, http: gr.Request, *settings: object) -> Iterator[Updates]:
+        """Measure what the tab Explore asks for."""
+        yield from self.exploring.measure(session, _visit(http), *settings)
 
     def stop(self, session: Session) -> Updates:
         """End the run of this window. The run itself says when it has ended."""

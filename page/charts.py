@@ -59,6 +59,8 @@ class Mark:
     """What it says to those who point at it."""
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
+    comparison: str = ""
+    """The id of the comparison whose pictures a click brings; "" if there are none."""
 
     @property
     def name(self) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import secrets
+from collections.abc import Sequence
 from pathlib import Path
-from zipfile import ZIP_STORED, ZipFile
+from tempfile import TemporaryDirectory
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import gradio as gr
 
 from compare.methods import TODO
+from compare.models.load import LoadedPipeline
+from compare.report import Comparison
 from compare.sheet import contact_sheet
 from page.shown import Shown, file_name
 
@@ -29,8 +34,16 @@ def packed(shown: Shown, what: str, asked: str) -> dict[str, object]:
         OSError: the file cannot be written.
     """
     path = archive(shown) if what == "archive" else sheet(shown)
-    name = f"{name_of(shown)}{Path(path).suffix}"
-    return {"file": gr.FileData(path=path).model_dump(), "name": name, "asked": asked}
+    return saved(path, f"{name_of(shown)}{Path(path).suffix}", asked)
+
+
+def saved(path: str, name: str, asked: str = "") -> dict[str, object]:
+    """A file to be saved in the browser.
+
+    Args:
+        asked: whatever tells two downloads of the same file apart; "" for a random one.
+    """
+    return {"file": gr.FileData(path=path).model_dump(), "name": name, "asked": asked or secrets.token_hex(4)}
 
 
 def name_of(shown: Shown) -> str:
@@ -58,3 +71,23 @@ def archive(shown: Shown) -> str:
         files.write(sheet(shown), f"{folder}/comparison.png")
         files.writestr(f"{folder}/report.json", comparison.model_dump_json(indent=2) + "\n")
     return album.pictures.save_bytes(data.getvalue(), "comparison", ".zip")
+
+
+def archive_of_rows(loaded: LoadedPipeline, comparisons: Sequence[Comparison]) -> bytes:
+    """A ZIP archive with the folder that `python -m compare sweep` writes. Scoring the pictures takes about a
+    second a picture of 512×512 pixels."""
+    # Only here: they take long to import.
+    from compare.study.row_folder import RowFolder
+    from compare.study.rows import Row, Setup, rows_of
+    from compare.study.scorers import Scorers
+
+    scorers = Scorers.of(loaded)
+    setup, data = Setup.of(loaded, scorers), io.BytesIO()
+    with TemporaryDirectory() as folder, RowFolder(Path(folder), setup, Row) as rows:
+        for comparison in comparisons:
+            if comparison.baseline is not None:
+                rows.append(rows_of(comparison, scorers, setup.weights, timed=True))
+        with ZipFile(data, "w", ZIP_DEFLATED) as files:
+            for name in ("setup.json", "rows.jsonl"):
+                files.write(Path(folder) / name, f"rows/{name}")
+    return data.getvalue()

@@ -23,6 +23,10 @@ from page.visit import Session, Visits
 from server.followed import PATIENCE, Followed
 
 RELOADED = "Stopped: the page was loaded again."
+LOADED_AGAIN = "Stopped, as the page was loaded again. What was measured until then stays."
+WAS_EXPLORING = (
+    "Your exploration was stopped, as the page was loaded again. Its points are in the tab Explore."
+)
 WAS_RUNNING = "Your comparison ended, as the page was away for too long. Press Compare to make it again."
 WAS_LOST = "The server was restarted while your comparison was running. Press Compare to make it again."
 FORGOTTEN = "The earlier comparisons of this visit are gone: the server was restarted, or needed the room."
@@ -61,9 +65,15 @@ class Returning:
         found = self.visits.find(token) if isinstance(token, str) else None
         session = found or session
         how = said(event, "how")
+        was_exploring = session.is_exploring and how == "reload"
+        if was_exploring:
+            session.exploration.said = LOADED_AGAIN
+            session.stop.ask(LOADED_AGAIN)
+            session.stop = None
         # The second may be a copy of a window, with a copy of its token.
         goes_on = _is_left(session) or (session.stop is not None and how == "reload")
         sentence = "" if goes_on or session.stop is not None else self._ended(session)
+        sentence = WAS_EXPLORING if was_exploring else sentence
         remember = remembered(session, is_on=goes_on, follow=goes_on)
         updates = {self.view.session: session, self.view.memory: remember}
         if goes_on:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compare.methods import BASELINE, method_of
 from compare.report import Comparison, Result
@@ -13,7 +13,7 @@ from page.bars import Bars
 from page.html import render
 from page.pictures import Album
 from page.stage import Picture, tokens_of
-from page.verdict import Column, columns_of
+from page.verdict import Column, best_first, columns_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,10 @@ class Shown:
     def pictures(self) -> tuple[Picture, ...]:
         """For the stage."""
         baseline = self.comparison.baseline if self.comparison else None
-        return tuple(picture(column, baseline, self.request, self.album) for column in self.columns)
+        ranked = best_first(self.columns)
+        best = ranked[0].result.method if ranked else None
+        pictures = (picture(column, baseline, self.request, self.album) for column in self.columns)
+        return tuple(replace(each, best=each.id == best) for each in pictures)
 
     @property
     def numbers(self) -> str:
@@ -138,9 +141,21 @@ def place(id: str, request: Request, file: str = "", alt: str = "") -> Picture:
 def file_name(id: str, request: Request) -> str:
     """A name that says what is in the file: `todo-factor2-a-fox-on-navy-seed101.png`."""
     factor = "" if id == BASELINE.id else f"factor{'-'.join(map(str, request.factors))}"
-    settings = request.settings_of(method_of(id))
-    parts = (id, factor, settings, request.prompt[:60], f"seed{request.seed}")
-    return "-".join(filter(None, (re.sub(r"\W+", "-", part.lower()).strip("-") for part in parts))) + ".png"
+    return slug(id, factor, request.settings_of(method_of(id)), *_of_picture(request)) + ".png"
+
+
+def rows_name(request: Request) -> str:
+    """Of the file with the rows of an exploration: `rows-a-fox-on-navy-seed101.zip`."""
+    return slug("rows", *_of_picture(request)) + ".zip"
+
+
+def slug(*parts: str) -> str:
+    """The parts that are not empty, in letters, digits and hyphens."""
+    return "-".join(filter(None, (re.sub(r"\W+", "-", part.lower()).strip("-") for part in parts)))
+
+
+def _of_picture(request: Request) -> tuple[str, str]:
+    return request.prompt[:60], f"seed{request.seed}"
 
 
 def _caption(column: Column) -> list[str]:

@@ -56,6 +56,7 @@ class Picture:
         width, height: pixels. They reserve the picture's place.
         flip: the file of the perceptual difference to Baseline (`Album.flip_file`), if there is one.
         preview: of a run that is still on.
+        best: what the verdict speaks of first. It is seen first where only one picture is.
         tokens: which tokens the method kept (`tokens_of`), if it did not keep all.
     """
 
@@ -69,6 +70,7 @@ class Picture:
     height: int
     flip: str | None = None
     preview: bool = False
+    best: bool = False
     tokens: Tokens | None = None
 
 

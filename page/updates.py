@@ -20,7 +20,7 @@ from page.pictures import Album
 from page.shown import Shown, picture, place
 from page.stage import Picture, stage_value
 from page.strip import strip_html
-from page.visit import Kept, Session, thumbnail
+from page.visit import Kept, Session
 from server.runs import Job
 
 Updates = dict[gr.blocks.Block, Any]
@@ -186,8 +186,7 @@ class RunUpdates:
             return {**view.show(self.before, session), **view.end(said, session)}
         begun = frozenset(bar.method.id for bar in self.bars.bars if bar.state != "waiting")
         shown = Shown(album=self.album, request=self.job.request, comparison=comparison, begun=begun)
-        small = thumbnail(shown.result(shown.first_choice).image)
-        session.keep(Kept(replace(shown, comparison=self.album.encoded(comparison)), small))
+        session.keep(Kept.of(shown))
         return {**view.show(shown, session), **view.end(said, session)}
 
     def _on_the_way(self) -> Shown:

@@ -15,6 +15,7 @@ from PIL import Image
 from compare.methods import BASELINE
 from compare.request import METHOD_SETTINGS, Request
 from page.api import SETTINGS
+from page.exploration import Exploration
 from page.shown import Shown
 from page.stage import PINNED, Picture
 from server.followed import Followed
@@ -42,6 +43,16 @@ class Kept:
     thumbnail: str
     id: str = field(default_factory=lambda: secrets.token_hex(8))
 
+    @classmethod
+    def of(cls, shown: Shown) -> Kept:
+        """Of a comparison that has just ended.
+
+        Raises:
+            OSError: a file of it cannot be written.
+        """
+        small = thumbnail(shown.result(shown.first_choice).image)
+        return cls(replace(shown, comparison=shown.album.encoded(shown.comparison)), small)
+
     @property
     def request(self) -> Request:
         return self.shown.request
@@ -64,12 +75,23 @@ class Session:
     """Its last run, which a window that is loaded again can follow."""
     unfinished: bool = False
     """Whether that had no end that a window saw."""
+    exploration: Exploration | None = None
+    """Its last one in the tab Explore."""
     token: str = ""
     """By which the window finds it again; "" before its first comparison."""
 
+    @property
+    def is_exploring(self) -> bool:
+        """Whether its run is an exploration."""
+        return self.stop is not None and self.exploration is not None and not self.exploration.said
+
     def keep(self, kept: Kept) -> None:
-        """Put a comparison on the stage and into the strip, where the oldest may have to go for it."""
+        """Put a comparison on the stage and into the strip."""
         self.shown = kept.shown
+        self.add(kept)
+
+    def add(self, kept: Kept) -> None:
+        """Put a comparison into the strip, where the oldest may have to go for it."""
         self.strip = (*self.strip, kept)
         if len(self.strip) > KEPT:
             oldest = next(each for each in self.strip if each is not self.pinned)
@@ -116,7 +138,7 @@ class Session:
     def forget(self) -> None:
         """Let go of all comparisons."""
         self.gone += len(self.strip)
-        self.shown, self.strip, self.pinned = None, (), None
+        self.shown, self.strip, self.pinned, self.exploration = None, (), None, None
 
 
 class Visits:

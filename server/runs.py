@@ -229,6 +229,22 @@ class Runs:
             self._jobs.discard(job)
             self._record(job)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nothing runs for the length of a `with` block: for work that would cost a run time. Waits its turn.
+
+        Raises:
+            QueueFull: with a sentence for the visitor; also if the server is being stopped.
+        """
+
+        def check_open(seconds: float) -> None:
+            if self.closing:
+                raise QueueFull(CLOSING)
+
+        with self.queue.place(self.limits.in_line) as place:
+            place.wait(check_open)
+            yield
+
     def close(self, grace: float) -> None:
         """Accept no more requests, stop the runs that wait, and let the run in progress finish.
 

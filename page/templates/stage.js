@@ -14,6 +14,7 @@
  * @property {number} width
  * @property {number} height
  * @property {boolean} preview
+ * @property {boolean} best
  * @property {string | null} colour
  * @property {{url: string} | null} file null: a picture to come
  * @property {{url: string} | null} flip
@@ -39,7 +40,7 @@
  */
 
 /**
- * A place on the stage: layers on top of each other, with captions below.
+ * A place on the stage: layers on top of each other, with captions above.
  * @typedef {object} Pane
  * @property {string} id
  * @property {Layer[]} layers
@@ -281,6 +282,11 @@ class Stage {
     return this.pictures.filter((picture) => picture.id !== this.baselineId);
   }
 
+  /** What is seen first where only one is. */
+  get best() {
+    return this.pictures.find(({ best }) => best);
+  }
+
   get chosen() {
     return this.pictures.filter(({ id }) => this.choices.get(id));
   }
@@ -296,7 +302,8 @@ class Stage {
 
   /** The picture that is seen where only one is. */
   get currentPicture() {
-    return this.picture(this.current) ?? this.pictures[0];
+    const best = this.isNarrow ? this.best : undefined;
+    return this.picture(this.current) ?? best ?? this.pictures[0];
   }
 
   /** The pictures that are seen. */
@@ -387,7 +394,7 @@ class Stage {
     window.clearTimeout(this.introduction);
     this.mode = mode;
     const isBare = mode === "difference" && this.takesTurns && this.currentPicture === this.baseline;
-    if (isBare && this.others.length) this.current = this.others[0].id; // Baseline has no difference to show
+    if (isBare && this.others.length) this.current = (this.best ?? this.others[0]).id; // Baseline has no difference
     this.setStatus("");
     this.draw();
   }
@@ -700,7 +707,7 @@ class Stage {
       ),
     );
     for (const line of lines) line.lastElementChild?.addEventListener("click", download);
-    return make("figure", { class: "stage-pane", "data-pane": id }, frame, make("figcaption", {}, ...lines));
+    return make("figure", { class: "stage-pane", "data-pane": id }, make("figcaption", {}, ...lines), frame);
   }
 
   /** @param {HTMLElement} element @param {Pane} pane */
@@ -806,7 +813,7 @@ class Stage {
     setAttribute(this.root, "data-zoomed", zoom > 1);
     setAttribute(this.root, "data-sharp", zoom > SHARP_FROM);
     const reset = this.find("[data-zoom=reset]");
-    const shown = (zoom < 10 ? Number(zoom.toFixed(1)) : Math.round(zoom)) + "×";
+    const shown = Math.round(100 * zoom) + " %";
     setText(reset, shown);
     setAttribute(reset, "aria-label", "Reset zoom, now " + shown);
   }
