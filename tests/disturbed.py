@@ -27,6 +27,7 @@ from tests.helpers.server import serving
 
 METHODS = ("baseline", "todo")
 RUN = {"width": 512, "height": 512, "steps": 4, "methods": list(METHODS)}
+PAUSE = 0.25  # seconds between two calls of a handler: one visitor has so many
 EACH = 4.0  # times a second that one thread keeps up with
 
 Visit = Callable[[httpx.Client], object]
@@ -137,6 +138,37 @@ def first_byte(address: str, times: int = 30) -> float:
     return median(took)
 
 
+def handler(address: str, times: int = 30) -> float:
+    """Seconds until the page says what to expect, median: what every change of a field asks for."""
+    took = []
+    with httpx.Client(base_url=address, timeout=30) as http:
+        config = http.get("/config").json()
+        components = {component["id"]: component["props"] for component in config["components"]}
+        (expectation,) = (id for id, props in components.items() if props.get("elem_id") == "expectation")
+        asked = next(one for one in config["dependencies"] if one["outputs"] == [expectation])
+        body = {
+            "data": [components[id].get("value") for id in asked["inputs"]],
+            "fn_index": asked["id"],
+            "session_hash": "disturbed",
+        }
+        for _ in range(times):
+            start = time.perf_counter()
+            http.post("/gradio_api/run/predict", json=body).raise_for_status()
+            took.append(time.perf_counter() - start)
+            time.sleep(PAUSE)
+    return median(took)
+
+
+def handler_beside_a_run(address: str) -> float:
+    """The same while a run is on, which takes longer than all of them."""
+    client = Client(address, verbose=False)
+    run = client.submit("a fox on navy", **{**RUN, "steps": 20}, api_name="/compare")
+    time.sleep(1)
+    took = handler(address)
+    run.cancel()
+    return took
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="How much a run is slowed by what the server does beside it."
@@ -148,7 +180,9 @@ def main() -> None:
         own = serving(Path(folder), "--max-per-minute", "600") if options.address is None else nullcontext()
         with own as server:
             address = options.address or server.address
-            print(f"First byte of the page: {1000 * first_byte(address):.0f} ms\n")
+            print(f"First byte of the page: {1000 * first_byte(address):.0f} ms")
+            print(f"What to expect of a run, said by the page: {1000 * handler(address):.0f} ms")
+            print(f"The same beside a run: {1000 * handler_beside_a_run(address):.0f} ms\n")
             print(table(address, options.rounds), end="")
 
 
