@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,8 +22,13 @@ PAPER = (DOCS / "two-changes.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="not measured yet")
 
 
-def test_its_table_of_two_by_two_is_what_its_command_prints() -> None:
-    assert two_by_two.markdown(curve.points(read_rows(RESULTS, Row))) in PAPER
+def test_its_table_of_two_by_two_is_what_its_command_prints(monkeypatch, capsys) -> None:
+    text = PAPER.replace("\\\n", " ")
+    (words,) = re.findall(r"^python -m compare\.study\.two_by_two (.*)$", text, re.M)
+    monkeypatch.chdir(DOCS.parent)
+    monkeypatch.setattr(sys, "argv", ["two_by_two", *shlex.split(words)])
+    two_by_two.main()
+    assert capsys.readouterr().out in PAPER
 
 
 def test_the_table_of_the_sweep_follows_from_its_rows() -> None:

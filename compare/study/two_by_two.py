@@ -1,7 +1,8 @@
 """The two changes of the ToDo paper, apart: which tokens become one, by what is merged.
 
 ``python -m compare.study.two_by_two docs/results/two-changes`` reads the rows that `compare sweep` wrote, of
-one folder or several.
+one folder or several. ``--times FOLDER ...`` takes the times from others: closeness needs many pictures,
+times a quiet machine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from compare.errors import InvalidRequest
 from compare.methods import TODO, TODO_ALL, TOME, TOME_KV
-from compare.study.curve import Point, points
+from compare.study.curve import Point, Spread, points
 from compare.study.row_folder import read_rows
 from compare.study.rows import Row
 
@@ -20,26 +21,43 @@ QUADRANTS = {"by similarity": (TOME, TOME_KV), "by the grid": (TODO_ALL, TODO)}
 """All tokens, and keys and values."""
 
 
-def markdown(found: Sequence[Point]) -> str:
+def markdown(found: Sequence[Point], times: Sequence[Point] = ()) -> str:
     """For each setting and factor that has all four: medians of PSNR, of SSIM and, if it was timed, of the
-    speed-up, and the speed-up by FLOPs."""
+    speed-up, and the speed-up by FLOPs.
+
+    Args:
+        times: of the same settings, from sweeps of their own; without them, the times of `found`.
+    """
     lines = ["| setting | factor | which | all tokens | keys and values only |", "|---|---|---|---|---|"]
     by_key = {(point.setting, point.factor, point.method): point for point in found}
+    timed = {(point.setting, point.factor, point.method): point.speedup for point in (times or found)}
     for setting, factor in dict.fromkeys((point.setting, point.factor) for point in found):
-        rows = {
-            which: [by_key.get((setting, factor, method.id)) for method in methods]
-            for which, methods in QUADRANTS.items()
-        }
-        if all(point for row in rows.values() for point in row):
-            for which, row in rows.items():
-                lines.append(f"| {setting} | {factor} | {which} | {' | '.join(map(_cell, row))} |")
+        for which, methods in QUADRANTS.items():
+            keys = [(setting, factor, method.id) for method in methods]
+            if all(key in by_key for key in _all_four(setting, factor)):
+                cells = (_cell(by_key[key], timed.get(key)) for key in keys)
+                lines.append(f"| {setting} | {factor} | {which} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(point: Point) -> str:
+def _all_four(setting: str, factor: str) -> list[tuple[str, str, str]]:
+    return [(setting, factor, method.id) for methods in QUADRANTS.values() for method in methods]
+
+
+def _cell(point: Point, speedup: Spread | None) -> str:
     cells = [f"{point.psnr.middle:.1f} dB", f"SSIM {point.ssim.middle:.3f}"]
-    cells += [f"{point.speedup.middle:.2f}× measured"] if point.speedup else []
+    cells += [f"{speedup.middle:.2f}× measured"] if speedup else []
     return ", ".join([*cells, f"{point.flop_speedup:.2f}× by FLOPs"])
+
+
+def read_points(folders: Sequence[Path]) -> list[Point]:
+    """The points of several sweeps, however often each of them timed a method.
+
+    Raises:
+        InvalidRequest: a folder is not of a sweep.
+    """
+    rows = (row for folder in folders for row in read_rows(folder, Row))
+    return points(row.model_copy(update={"repeats": 1}) for row in rows)
 
 
 def main() -> None:
@@ -47,9 +65,13 @@ def main() -> None:
     parser.add_argument(
         "folders", type=Path, nargs="+", metavar="FOLDER", help="what `compare sweep --out` wrote"
     )
+    parser.add_argument(
+        "--times", type=Path, nargs="+", default=(), metavar="FOLDER",
+        help="sweeps of the same settings whose times are taken instead",
+    )  # fmt: skip
+    options = parser.parse_args()
     try:
-        rows = [row for folder in parser.parse_args().folders for row in read_rows(folder, Row)]
-        print(markdown(points(rows)), end="")
+        print(markdown(read_points(options.folders), read_points(options.times)), end="")
     except InvalidRequest as error:
         parser.error(str(error))
 

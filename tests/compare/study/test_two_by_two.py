@@ -35,6 +35,21 @@ def test_rows_without_times_have_no_measured_speed_up(four) -> None:
     assert "measured" not in markdown(points(untimed))
 
 
+def test_times_can_be_of_other_sweeps_with_other_repeats(four, tmp_path, monkeypatch, capsys) -> None:
+    untimed = [row.model_copy(update={"speedup": None, "seconds": None}) for row in four]
+    faster = [row.model_copy(update={"speedup": 7.77, "repeats": 3}) for row in four]
+    for name, rows in (("untimed", untimed), ("times", faster)):
+        (tmp_path / name).mkdir()
+        lines = "".join(row.model_dump_json() + "\n" for row in rows)
+        (tmp_path / name / "rows.jsonl").write_text(lines, encoding="utf-8")
+    words = ["two_by_two", str(tmp_path / "untimed"), "--times", str(tmp_path / "times")]
+    monkeypatch.setattr(sys, "argv", words)
+    two_by_two.main()
+    printed = capsys.readouterr().out
+    assert printed.count("7.77× measured") == 4
+    assert printed.replace("7.77× measured, ", "") == markdown(points(untimed))
+
+
 def test_a_setting_without_all_four_has_no_row(four) -> None:
     three = [row for row in four if row.method != "tome-kv"]
     assert len(markdown(points(three)).splitlines()) == 2
