@@ -88,6 +88,8 @@ class Exploration:
     said: str = ""
     """How it has ended, in a sentence; "" as long as it is on."""
 
+    is_unseen: bool = False
+    """Whether it has ended, and no window saw that."""
     comparisons: tuple[str, ...] = ()
     """The ids of those, by which the session keeps them."""
 

@@ -37,7 +37,8 @@ LOG = logging.getLogger("page.exploring")
 SCRIPT = Path(__file__).parent / "templates" / "exploration.js"
 COMPARE = "compare"
 """The id of the other tab."""
-OFFERED = (*map(str, FACTORS), "2, 2")
+OFFERED = (*((str(factor), str(factor)) for factor in FACTORS), ("2 on two levels", "2, 2"))
+"""Factors, as they are shown and as they are typed."""
 PRESELECTED = ("tome", "todo", "todo-rotating")
 IS_RUNNING = "A comparison of this window is running. Wait for it, or stop it."
 DONE = "Done. Its comparisons are in the strip of the tab Compare, too."
@@ -103,7 +104,7 @@ def add_explore_form(first: Mapping[str, Any], presets: tuple[Preset, ...]) -> E
             )  # fmt: skip
             factors = gr.CheckboxGroup(
                 list(OFFERED),
-                value=list(OFFERED[:-1]),
+                value=list(map(str, FACTORS)),
                 label="Factors",
                 elem_id="explore-factors",
                 min_width=0,
@@ -195,7 +196,8 @@ class Exploring:
         except (InvalidRequest, RunFailed) as error:
             exploration.said = str(error)
         finally:  # also if the window has gone
-            exploration.said = exploration.said or LOADED_AGAIN
+            if not exploration.said:
+                exploration.said, exploration.is_unseen = LOADED_AGAIN, True
             if session.stop is stop:
                 session.stop = None
         yield self._ended(session)

@@ -65,15 +65,13 @@ class Returning:
         found = self.visits.find(token) if isinstance(token, str) else None
         session = found or session
         how = said(event, "how")
-        was_exploring = session.is_exploring and how == "reload"
-        if was_exploring:
-            session.exploration.said = LOADED_AGAIN
+        if session.is_exploring and how == "reload":
+            session.exploration.said, session.exploration.is_unseen = LOADED_AGAIN, True
             session.stop.ask(LOADED_AGAIN)
             session.stop = None
         # The second may be a copy of a window, with a copy of its token.
         goes_on = _is_left(session) or (session.stop is not None and how == "reload")
         sentence = "" if goes_on or session.stop is not None else self._ended(session)
-        sentence = WAS_EXPLORING if was_exploring else sentence
         remember = remembered(session, is_on=goes_on, follow=goes_on)
         updates = {self.view.session: session, self.view.memory: remember}
         if goes_on:
@@ -81,7 +79,7 @@ class Returning:
         if token and not found:
             sentence = WAS_LOST if visit.get("running") is True else FORGOTTEN
             updates[self.view.strip] = strip_html(session)
-        if session.shown is not None or session.gone:
+        if session.shown is not None or session.strip or session.gone:
             updates |= self.view.show(session.shown or self.first_view, session)
         fields, link = self.form.settings, said(event, "link")
         restored = from_link(link, fields)
@@ -128,6 +126,9 @@ class Returning:
     def _ended(self, session: Session) -> str:
         """What became of the last run of a window; "" if a window saw its end."""
         was_unfinished, session.unfinished = session.unfinished, False
+        if session.exploration is not None and session.exploration.is_unseen:
+            session.exploration.is_unseen = False
+            return WAS_EXPLORING
         return WAS_RUNNING if was_unfinished else ""
 
     def _into_form(self, restored: Restored, sentence: str = "", hint: str = "") -> Updates:

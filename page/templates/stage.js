@@ -813,7 +813,7 @@ class Stage {
     setAttribute(this.root, "data-zoomed", zoom > 1);
     setAttribute(this.root, "data-sharp", zoom > SHARP_FROM);
     const reset = this.find("[data-zoom=reset]");
-    const shown = Math.round(100 * zoom) + " %";
+    const shown = Math.round(100 * zoom) + "%";
     setText(reset, shown);
     setAttribute(reset, "aria-label", "Reset zoom, now " + shown);
   }

@@ -21,7 +21,7 @@ def explore(page: Page, steps: int = 2) -> None:
     fill(page, steps=steps)
     page.get_by_role("tab", name="Explore").click()
     page.locator("#explore-size").get_by_label("256").check()
-    for factor in ("3", "2, 2"):
+    for factor in ("3", "2 on two levels"):
         page.locator("#explore-factors").get_by_label(factor, exact=True).set_checked(False)
     for method in ("ToMe", "ToDo"):
         page.locator("#explore-methods").get_by_label(method, exact=True).check()
@@ -70,7 +70,7 @@ def test_its_rows_can_be_taken_home(page: Page, tmp_path: Path) -> None:
 
 
 def test_stop_ends_it_and_a_reload_finds_what_was_measured(page: Page) -> None:
-    explore(page, steps=40)
+    explore(page, steps=16)
     page.locator("#exploration .point").first.wait_for()
     page.click("#stop-exploring")
     expect(page.locator("#standing")).to_contain_text("Stopped.")
@@ -84,7 +84,7 @@ def test_stop_ends_it_and_a_reload_finds_what_was_measured(page: Page) -> None:
 
 
 def test_a_reload_in_the_middle_says_what_happened(page: Page) -> None:
-    explore(page, steps=40)
+    explore(page, steps=16)
     page.locator("#exploration .point").first.wait_for()
     page.reload()
     message(page, "Your exploration was stopped")

@@ -197,6 +197,17 @@ def test_a_window_that_goes_ends_it(page: Page) -> None:
     run.close()
     assert session.stop is None
     assert session.exploration.said == LOADED_AGAIN
+    assert WAS_EXPLORING in said(page, loads(page, token=session.token, running=True))
+    assert WAS_EXPLORING not in said(page, loads(page, token=session.token, running=False))
+
+
+def test_a_window_that_only_explored_has_its_strip_when_it_is_loaded_again(page: Page) -> None:
+    session = Session()
+    list(explores(page, session))
+    updates = loads(page, token=session.token, running=False)
+    assert all(kept.id in updates[page.view.strip] for kept in session.strip)
+    assert updates[page.view.about] == page.first_view.about
+    assert said(page, updates) == ""
 
 
 def test_a_window_that_is_loaded_again_has_its_points(page: Page) -> None:
