@@ -29,8 +29,9 @@ from training.scenes import STICKER_SIDE, TILT
 from training.spoilt import FAULTS, draw_spoilt
 from training.stickers import CONTRAST, LOOSE, LOOSE_GAP, SPECK, Found, find_stickers
 
-LIKENESS = 0.8  # of its outline with the thing's, intersection over union
-SIDES = (STICKER_SIDE[0] * 0.85, STICKER_SIDE[1] * 1.15)  # px, which the sticker's area may speak for
+TRACE = 0.05  # a probability: a second thing is in the sticker; rendered ones stay below 0.02
+LIKENESS = 0.94  # of its outline with the thing's
+SIDES = (STICKER_SIDE[0] * 0.9, STICKER_SIDE[1] * 1.1)  # px, which the sticker's area may speak for
 LARGEST = round(STICKER_SIDE[1] * 1.3)  # px; what is longer is no one sticker, even cut by the picture's edge
 TILTS = (-TILT, -TILT / 2, 0, TILT / 2, TILT)
 RENDERED = 88  # px, the side at which outlines are taken: that of a middling sticker
@@ -40,8 +41,8 @@ SPREAD = 24  # of GRID: the side of a square that fills the same area
 READ_SIDE = 128  # px; the classifier reads a sticker on so much background
 
 RULES = (
-    f"contrast {CONTRAST}, specks {SPECK}, loose parts {LOOSE} and {LOOSE_GAP}, likeness {LIKENESS}, "
-    f"sides {SIDES[0]:g} to {SIDES[1]:g}, largest {LARGEST}"
+    f"contrast {CONTRAST}, specks {SPECK}, loose parts {LOOSE} and {LOOSE_GAP}, traces {TRACE}, "
+    f"likeness {LIKENESS}, sides {SIDES[0]:g} to {SIDES[1]:g}, largest {LARGEST}"
 )
 """Beside the classifier, all that a judgement depends on."""
 
@@ -51,7 +52,7 @@ class Judgement:
     """Of one sticker."""
 
     things: tuple[str, ...]
-    """What the classifier sees in it."""
+    """What the classifier sees in it, if only a trace; the most likely one first. None, if none is likely."""
     likeness: float
     """Of its outline with that of the thing, 0 to 1."""
     side: float
@@ -84,14 +85,16 @@ class Judge:
         """Of a sticker that the picture's edge does not cut."""
         if sticker.extent > LARGEST:
             return NOTHING
-        things = self._classifier.read(_on_background(sticker)).seen
-        if not things:
+        reading = self._classifier.read(_on_background(sticker))
+        if not reading.seen:
             return NOTHING
+        traces = [name for name, probability in reading.objects.items() if probability > TRACE]
+        things = tuple(sorted(traces, key=reading.objects.__getitem__, reverse=True))
         distances = [np.abs(sticker.background - np.array(colour.rgb)).sum() for colour in BACKGROUNDS]
         outlines, area = self._outlines(things[0], int(np.argmin(distances)))
         outline = _outline(sticker.mask)
-        likeness = max((outline & other).sum() / (outline | other).sum() for other in outlines)
-        return Judgement(things, float(likeness), RENDERED * (sticker.mask.sum() / area) ** 0.5)
+        likeness = max(_likeness(outline, other) for other in outlines)
+        return Judgement(things, likeness, RENDERED * float(sticker.mask.sum() / area) ** 0.5)
 
     def count(self, picture: Image.Image) -> Proportion:
         """The whole stickers among those that the picture's edge does not cut.
@@ -139,6 +142,18 @@ def _outline(mask: np.ndarray) -> np.ndarray:
     corner = np.array(ndimage.center_of_mass(mask)) - scale * (GRID - 1) / 2
     grid = ndimage.affine_transform(mask.astype(np.float32), (scale, scale), corner, (GRID, GRID), order=1)
     return grid > 0.5
+
+
+def _likeness(outline: np.ndarray, other: np.ndarray) -> float:
+    """The share of each that lies in the other or one pixel of GRID beside it; the smaller one of the two.
+
+    With that pixel, a petal that leans a little costs nothing, so that slender things are not judged harder.
+    """
+    shares = [
+        (one & ndimage.binary_dilation(another)).sum() / one.sum()
+        for one, another in ((outline, other), (other, outline))
+    ]
+    return float(min(shares))
 
 
 def _total(counts: Iterable[Proportion]) -> Proportion:
