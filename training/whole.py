@@ -147,7 +147,8 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 def _likeness(outline: np.ndarray, other: np.ndarray) -> float:
     """The share of each that lies in the other or one pixel of GRID beside it; the smaller one of the two.
 
-    With that pixel, a petal that leans a little costs nothing, so that slender things are not judged harder.
+    With that pixel, a petal that leans a little costs nothing: things with long edges are hardly judged
+    harder than round ones.
     """
     shares = [
         (one & ndimage.binary_dilation(another)).sum() / one.sum()
