@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from compare.errors import InvalidRequest
 from compare.experiment.denoising import Denoiser, Sample
@@ -31,6 +31,7 @@ from training.classifier import HELD_OUT_SEED, WEIGHTS
 from training.labelled import draw_sheets, to_pixels
 from training.prompts import Prompt, fixed_prompts
 from training.vae import score_vae
+from training.whole import RULES, Judge, load_judge
 
 METHODS = tuple(method.id for method in known_methods() if not method.needs)
 VAE_SCENES, VAE_SIDE = 16, 256
@@ -44,6 +45,8 @@ class Settings(BaseModel, frozen=True):
     """Fingerprint of the model's."""
     classifier: str
     """Fingerprint of the classifier's."""
+    whole: str
+    """By which rules a sticker is whole."""
     method: str
     factor: int | None
     """None for Baseline."""
@@ -68,6 +71,10 @@ class Row(BaseModel, frozen=True):
     background: str
     seen: tuple[str, ...]
     background_seen: str
+    stickers: int
+    """Those that the picture's edge does not cut."""
+    whole: int
+    """Those of them that are whole."""
     seconds: float
     """Of the denoising loop."""
 
@@ -97,6 +104,8 @@ class SizeScore(BaseModel, frozen=True):
     background: Proportion
     strayed: Proportion
     """Pictures with an object that is not in the prompt."""
+    whole: Proportion
+    """Stickers that are one known thing, single, in its shape. Of all pictures together."""
     seconds_per_step: float
     """The median over the pictures."""
 
@@ -113,6 +122,7 @@ class Score(BaseModel, frozen=True):
 def draw_rows(
     loaded: LoadedPipeline,
     classifier: Classifier,
+    judge: Judge,
     settings: Settings,
     folder: RowFolder[Row],
     asked: Sequence[tuple[int, Prompt]],
@@ -123,6 +133,7 @@ def draw_rows(
             continue
         sample = _draw(loaded, settings, size, prompt)
         reading = classifier.read(sample.image)
+        stickers = judge.count(sample.image)
         row = Row(
             size=size,
             prompt=prompt.text,
@@ -131,6 +142,8 @@ def draw_rows(
             background=prompt.background,
             seen=reading.seen,
             background_seen=reading.background,
+            stickers=stickers.of,
+            whole=stickers.hits,
             seconds=sample.denoising,
         )
         folder.append([row])
@@ -175,6 +188,7 @@ def summarise(rows: Sequence[Row], steps: int) -> tuple[SizeScore, ...]:
                 two=share(row.found for row in same if len(row.objects) == 2),
                 background=share(row.background_seen == row.background for row in same),
                 strayed=share(row.strayed for row in same),
+                whole=Proportion(hits=sum(row.whole for row in same), of=sum(row.stickers for row in same)),
                 seconds_per_step=median(row.seconds for row in same) / steps,
             )
         )
@@ -184,16 +198,32 @@ def summarise(rows: Sequence[Row], steps: int) -> tuple[SizeScore, ...]:
 def table(scores: Sequence[Score]) -> str:
     """One Markdown table of all scores, by size and then in the order given."""
     lines = [
-        "| size | method | object found | both of two found | background right | strays | s per step |",
-        "|---|---|---|---|---|---|---|",
+        "| size | method | object found | both of two found | background right | strays | whole stickers "
+        "| s per step |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     rows = [(score.settings.label, at) for score in scores for at in score.sizes]
     lines += [
         f"| {at.size} px | {label} | {at.one} | {at.two} | {at.background} | {at.strayed} "
-        f"| {at.seconds_per_step:.2f} |"
+        f"| {at.whole} | {at.seconds_per_step:.2f} |"
         for label, at in sorted(rows, key=lambda row: row[1].size)
     ]
     return "\n".join(lines)
+
+
+def _read_score(folder: Path) -> Score:
+    """
+    Raises:
+        InvalidRequest: there is none, or one of an older form.
+    """
+    file = folder / "score.json"
+    try:
+        return Score.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        missing = ", ".join(".".join(map(str, part["loc"])) for part in error.errors())
+        raise InvalidRequest(f"{file} is not such a score ({missing}): score the model anew.") from error
 
 
 def main() -> None:
@@ -217,8 +247,10 @@ def main() -> None:
     args = parser.parse_args()
 
     if args.table:
-        files = [folder / "score.json" for folder in args.table]
-        print(table([Score.model_validate_json(file.read_text(encoding="utf-8")) for file in files]))
+        try:
+            print(table([_read_score(folder) for folder in args.table]))
+        except InvalidRequest as error:
+            parser.error(str(error))
         return
     if len(args.sizes) != len(args.prompts):
         parser.error("--sizes and --prompts must be equally many")
@@ -233,10 +265,12 @@ def main() -> None:
     objects = loaded.vocabulary.objects
     if unread := set(objects) - set(classifier.objects):
         parser.error(f"the classifier cannot read {', '.join(sorted(unread))}: train it on more --things")
+    judge = load_judge(classifier)
     settings = Settings(
         model=loaded.info.source,
         weights=fingerprint(loaded.pipe),
         classifier=hashlib.sha256(args.classifier.read_bytes()).hexdigest()[:16],
+        whole=RULES,
         method=args.method,
         factor=factor,
         steps=args.steps,
@@ -250,10 +284,11 @@ def main() -> None:
     ]
     try:
         with RowFolder(out, settings, Row) as folder:
-            for row in draw_rows(loaded, classifier, settings, folder, asked):
+            for row in draw_rows(loaded, classifier, judge, settings, folder, asked):
                 seen = " and ".join(row.seen) or "nothing"
                 print(
-                    f"{row.size} px, {row.prompt!r}: {seen} on {row.background_seen}, {row.seconds:.1f} s",
+                    f"{row.size} px, {row.prompt!r}: {seen} on {row.background_seen}, "
+                    f"{row.whole} of {row.stickers} stickers whole, {row.seconds:.1f} s",
                     flush=True,
                 )
     except InvalidRequest as error:
