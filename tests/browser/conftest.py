@@ -69,6 +69,18 @@ def page(window: Callable[..., Page]) -> Page:
     return window(viewport={"width": 1440, "height": 900})
 
 
+@pytest.fixture
+def quiet_page(chromium: Browser, server: Server) -> Iterator[Page]:
+    """A page whose errors nobody looks at: gradio reports one when a stream is cut off."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    page.goto(server.address)
+    page.locator("#compare").wait_for()
+    yield page
+    context.close()
+
+
 def more_settings(page: Page) -> None:
     """Open them, if they are closed."""
     if not page.locator("#width").is_visible():

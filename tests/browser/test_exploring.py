@@ -83,7 +83,8 @@ def test_stop_ends_it_and_a_reload_finds_what_was_measured(page: Page) -> None:
     assert points(page) == before
 
 
-def test_a_reload_in_the_middle_says_what_happened(page: Page) -> None:
+def test_a_reload_in_the_middle_says_what_happened(quiet_page: Page) -> None:
+    page = quiet_page
     explore(page, steps=16)
     page.locator("#exploration .point").first.wait_for()
     page.reload()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from zipfile import ZipFile
@@ -152,18 +152,6 @@ def test_loaded_again_the_page_has_its_comparison(page: Page) -> None:
     expect(page.locator("#strip li")).to_have_count(1)
     page.get_by_role("button", name="The same from your own script").click()
     expect(page.locator("#script")).to_contain_text("41")
-
-
-@pytest.fixture
-def quiet_page(chromium: Browser, server: Server) -> Iterator[Page]:
-    """A page whose errors nobody looks at: gradio reports one when a stream is cut off."""
-    context = chromium.new_context()
-    page = context.new_page()
-    page.set_default_timeout(WAIT)
-    page.goto(server.address)
-    page.locator("#compare").wait_for()
-    yield page
-    context.close()
 
 
 def test_loaded_again_in_the_middle_of_a_run_the_page_finds_it(quiet_page: Page) -> None:
