@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from compare.events import Event, MethodDone, MethodStarted, StepDone
 from compare.experiment.pace import Estimate
-from compare.methods import Method, method_of
+from compare.methods import Method
 from compare.report import Comparison, Result
 from compare.request import Request
 from page.html import render
@@ -154,5 +154,4 @@ class Bars:
     def html(self) -> str:
         """The verdict, or how the run stands, and the bars."""
         ranked = best_first(tuple(bar.column for bar in self.bars if bar.column is not None))
-        description = method_of(ranked[0].result.method).description if ranked else ""
-        return render("bars", bars=self, ranked=() if self.is_on else ranked, description=description)
+        return render("bars", bars=self, ranked=() if self.is_on else ranked)

@@ -38,7 +38,8 @@ def said(plans: dict, seconds: float | None, limit: int = 600, **changes: object
 
 def test_seconds_and_the_upper_bound_of_the_best_method(plans: dict) -> None:
     assert said(with_ceilings(plans, 2.151), 24.8) == (
-        "Your next run: 512×512 here: about 25 s; at most 2.15× faster. Factor 2 keeps 1 of 4 tokens."
+        "Your next run: 512×512 here: about 25 s; at most 2.15× faster, by operations. "
+        "Factor 2 keeps 1 of 4 tokens."
     )
 
 
@@ -52,7 +53,7 @@ def test_a_small_gain_is_said_first(plans: dict) -> None:
 
 def test_no_seconds_before_anything_was_timed(plans: dict) -> None:
     words = said(with_ceilings(plans, 2.15), None)
-    assert words.startswith("Your next run: 512×512: at most 2.15× faster.")
+    assert words.startswith("Your next run: 512×512: at most 2.15× faster, by operations.")
     assert "about" not in words
 
 

@@ -60,8 +60,11 @@ def test_points_appear_as_they_are_done_and_bring_their_pictures_in_the_end(page
     assert sorted(set(counts)) == [1, 2, 3, 4]
     assert counts == sorted(counts)
     words = [standing(page, update) for update in updates]
-    for expected in ("About to start", "Factor 2: ToMe is running, step 1 of 2. 0 of 4 points done",
-                     "Factor 4: ToDo is warming up. 3 of 4 points done"):  # fmt: skip
+    for expected in (
+        "Factor 2 is about to start. 0 of 4 points done",
+        "Factor 2: ToMe is running, step 1 of 2. 0 of 4 points done",
+        "Factor 4: ToDo is warming up. 3 of 4 points done",
+    ):
         assert any(expected in word for word in words), expected
     last = updates[-1]
     assert standing(page, last) == DONE
