@@ -238,7 +238,9 @@ class Exploring:
 
     def look(self, session: Session, *settings: object) -> Updates:
         """Somebody looks at the tab: what was measured, or what to expect."""
-        return {**self._looks(session), self.form.standing: self.expect(session, *settings)}
+        if session.exploration is not None:
+            return self._looks(session)
+        return {self.form.board: "", self.form.standing: self.expect(session, *settings)}
 
     def show(self, session: Session, event: gr.EventData) -> Updates:
         """Bring the pictures of a point onto the stage of the other tab."""

@@ -99,6 +99,7 @@ def test_while_a_comparison_of_the_window_runs_it_waits(page: Page) -> None:
     page.click("#compare")
     first_step(page)
     page.get_by_role("tab", name="Explore").click()
+    expect(page.locator("#standing")).to_contain_text("points in")
     page.click("#measure")
     expect(page.locator("#standing .error")).to_contain_text("A comparison of this window is running.")
     page.get_by_role("tab", name="Compare").click()

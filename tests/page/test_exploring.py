@@ -222,6 +222,7 @@ def test_a_window_that_is_loaded_again_has_its_points(page: Page) -> None:
     assert not updates[page.view.memory]["follow"]
     seen = page.exploring.look(session, "a fox", 64, ["2"], TWO, *settings_of())
     assert board(page, seen).count('class="point ') == 1
+    assert standing(page, seen) == LOADED_AGAIN
     list(run)
     assert session.exploration.said == LOADED_AGAIN
     assert session.stop is None
