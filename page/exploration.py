@@ -87,11 +87,10 @@ class Exploration:
     """Seconds of the comparisons that have not begun; None: nobody knows."""
     said: str = ""
     """How it has ended, in a sentence; "" as long as it is on."""
-
     is_unseen: bool = False
     """Whether it has ended, and no window saw that."""
     comparisons: tuple[str, ...] = ()
-    """The ids of those, by which the session keeps them."""
+    """Those that have ended, by the ids by which the session keeps them."""
 
     @property
     def first(self) -> Request:

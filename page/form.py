@@ -64,9 +64,9 @@ class Form:
 
     @property
     def changed(self) -> list[Callable[..., Any]]:
-        """The triggers by which a visitor changes what time and gain depend on, beside the shortcuts."""
+        """The triggers by which a visitor changes what is to be expected, beside the shortcuts."""
         chosen = [self.settings[name].input for name in ("methods", "pooling")]
-        texts = ("factor", *OPTIONAL_NUMBERS)
+        texts = ("prompt", "factor", *OPTIONAL_NUMBERS)
         typed = [c.blur for name, c in self.settings.items() if isinstance(c, gr.Number) or name in texts]
         return [*chosen, *typed]
 
