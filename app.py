@@ -41,7 +41,7 @@ from page.details import REPEATS, add_details
 from page.downloads import add_downloads, packed
 from page.expectation import expectation_of, sentence
 from page.explore import add_explore
-from page.exploring import COMPARE, Exploring, add_explore_form
+from page.exploring import COMPARE, TO_STAGE, Exploring, add_explore_form
 from page.form import add_form, first_settings, methods_group
 from page.how_it_works import add_how_it_works
 from page.html import message, render
@@ -215,7 +215,8 @@ class Page:
         form.stop.click(None, None, form.stop, js=STOPPING, queue=False, **UNLISTED)
         form.stop.click(self.stop, view.session, form.stop, queue=False, **UNLISTED)
         outputs = [exploring.tabs, form.standing, form.board, *view.components]
-        form.board.show(exploring.show, view.session, outputs, queue=False, **UNLISTED)
+        shown = form.board.show(exploring.show, view.session, outputs, queue=False, **UNLISTED)
+        shown.then(None, None, None, js=TO_STAGE, queue=False, **UNLISTED)
         form.board.export(
             exploring.export,
             view.session,

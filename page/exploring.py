@@ -37,6 +37,8 @@ LOG = logging.getLogger("page.exploring")
 SCRIPT = Path(__file__).parent / "templates" / "exploration.js"
 COMPARE = "compare"
 """The id of the other tab."""
+TO_STAGE = "() => { document.getElementById('stage').scrollIntoView(); }"
+"""In the browser: the pictures are in sight, however far down the tab Explore was scrolled."""
 OFFERED = (*((str(factor), str(factor)) for factor in FACTORS), ("2 on two levels", "2, 2"))
 """Factors, as they are shown and as they are typed."""
 PRESELECTED = ("tome", "todo", "todo-rotating")

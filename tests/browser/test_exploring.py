@@ -46,6 +46,7 @@ def test_points_come_and_bring_their_pictures_to_the_stage(page: Page) -> None:
     page.get_by_role("button", name="ToDo, factor 4: ").click()
     expect(page.locator("#stage figure")).to_have_count(3)
     expect(page.locator("#about")).to_contain_text("256×256 · factor 4")
+    expect(page.locator("#stage figure").first).to_be_in_viewport(ratio=0.5)
     assert page.locator("#strip li").count() == 2
 
 
