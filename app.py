@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the other imports, which take seconds
     from server.process import end_on_signal
 
     end_on_signal()
+
+    from page.lobby import open_lobby
+    from server.options import parse_options
+
+    LOBBY = open_lobby(parse_options())
 
 import io
 import logging
@@ -30,7 +35,6 @@ from compare import (
     ModelNotLoaded,
     Request,
     RunFailed,
-    load_comparison,
     load_pipeline,
 )
 from compare.experiment.device import environment
@@ -39,6 +43,7 @@ from compare.methods import known_methods, missing_methods
 from page.api import SETTINGS, UNLISTED, PageBlocks, endpoint, method_inputs, named
 from page.details import REPEATS, add_details
 from page.downloads import add_downloads, packed
+from page.example import example_comparison
 from page.expectation import expectation_of, sentence
 from page.explore import add_explore
 from page.exploring import COMPARE, TO_STAGE, Exploring, add_explore_form
@@ -60,13 +65,13 @@ from server.front_door.door import FrontDoor
 from server.front_door.visits import Visit, visit_of
 from server.health import Health
 from server.limits import Limits
+from server.lobby import Lobby
 from server.log import log_as_json, log_what_is_printed
 from server.options import ServerOptions, parse_options
 from server.process import raise_open_files_limit, temporary_folder, wait_for_shutdown_signal
 from server.runs import DISK_FULL, TO_STOP, Job, Runs
 from server.zero_gpu import runner
 
-EXAMPLE = Path(__file__).resolve().parent / "assets" / "example"
 LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
 TO_END = TO_STOP + LAST_WORDS + 0.5  # seconds that the process has for its end, after the grace
 ENDPOINT = "compare"
@@ -385,17 +390,13 @@ def _visit(http: gr.Request) -> Visit:
     return visit_of(http.request.scope)
 
 
-def example_comparison() -> Comparison | None:
-    """The comparison of the first view, or None if it is missing or cannot be read."""
-    try:
-        return load_comparison(EXAMPLE)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        LOG.warning("The example in %s is not shown: %s", EXAMPLE, error)
-        return None
+def main(arguments: Sequence[str] | None = None, lobby: Lobby | None = None) -> int:
+    """Load the model and serve the page until Ctrl-C or SIGTERM. Returns the exit code.
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Load the model and serve the page until Ctrl-C or SIGTERM. Returns the exit code."""
+    Args:
+        arguments: of the command line (default: those of this process).
+        lobby: what answers on the port until the page takes it over.
+    """
     options = parse_options(arguments)
     log_as_json()
     raise_open_files_limit()
@@ -410,10 +411,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"note: {missing}", file=sys.stderr)
     with temporary_folder(os.environ.get("GRADIO_TEMP_DIR")) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
-        return _serve(loaded, options, folder)
+        return _serve(loaded, options, folder, lobby)
 
 
-def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
+def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path, lobby: Lobby | None = None) -> int:
     os.environ |= OF_GRADIO
     describe_page()
     page = Page(loaded, example_comparison(), options.limits, options.log_prompts)
@@ -428,11 +429,15 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
         proxies=options.proxies,
         per_second=options.limits.per_second,
     )
+    port = options.port
+    if lobby is not None:
+        lobby.close()
+        port = lobby.port
     try:
         with redirect_stdout(io.StringIO()):  # `quiet` does not reach what it says of MCP
             _, local, public = blocks.launch(
                 server_name=options.host,
-                server_port=options.port,
+                server_port=port,
                 share=options.share,
                 mcp_server=True,
                 theme=THEME,
@@ -463,4 +468,4 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(lobby=LOBBY))

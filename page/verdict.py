@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compare.experiment.notes import uneven_times
+from compare.experiment.evenness import uneven_times
 from compare.report import Comparison, Result, Scores
 
 INVISIBLE, HARD_TO_SEE = 40.0, 30.0

@@ -29,8 +29,8 @@ from compare.bench.variants import TODO_PROCESSOR, Setting, UpperBound, Variant,
 from compare.errors import InvalidRequest
 from compare.experiment.clock import LoopClock
 from compare.experiment.device import environment
+from compare.experiment.evenness import uneven_times
 from compare.experiment.memory import free_memory_of, is_out_of_memory
-from compare.experiment.notes import uneven_times
 from compare.models.load import LoadedPipeline
 from compare.statistics import median_interval
 from todo_patch import plan

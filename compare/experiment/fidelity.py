@@ -5,11 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from PIL import Image
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
 
 from compare.report import Scores
 
@@ -21,6 +16,11 @@ MULTISCALE_FROM = 176
 
 def score(image: Image.Image, baseline: Image.Image) -> Scores:
     """Score a picture against the baseline's, on 8-bit RGB. Both have the same size, at least 11×11."""
+    from torchmetrics.functional.image import (  # takes a moment, for which a page that starts need not wait
+        peak_signal_noise_ratio,
+        structural_similarity_index_measure,
+    )
+
     ours, theirs = _tensor(image), _tensor(baseline)
     identical = torch.equal(ours, theirs)
     fine, baseline_fine = _fine_energy(image), _fine_energy(baseline)
@@ -37,6 +37,8 @@ def multiscale_ssim(image: Image.Image, baseline: Image.Image) -> float | None:
     pictures. Both have the same size; None if a side has fewer than `MULTISCALE_FROM` pixels."""
     if min(image.size) < MULTISCALE_FROM:
         return None
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
     return multiscale_structural_similarity_index_measure(
         _tensor(image).double(), _tensor(baseline).double(), data_range=255.0
     ).item()

@@ -26,9 +26,10 @@ from PIL import Image
 from compare.events import Event, MethodDone, MethodStarted, Started, StepDone
 from compare.experiment.denoising import Denoiser, Sample
 from compare.experiment.device import environment
+from compare.experiment.evenness import uneven_times
 from compare.experiment.fidelity import score
 from compare.experiment.flops import plan_summary, plans_of
-from compare.experiment.notes import notes_on, on_fewer_steps, uneven_times
+from compare.experiment.notes import notes_on, on_fewer_steps
 from compare.experiment.tokens import TokenNotes
 from compare.methods import BASELINE, Method
 from compare.models.load import LoadedPipeline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from diffusers import DiffusionPipeline
 
@@ -13,8 +13,6 @@ from compare.report import PlanSummary
 from compare.request import OPTIONAL_NUMBERS, Request
 from todo_patch import ToDo, ToMe
 
-MEASURABLE = 0.05  # seconds; shorter steps are uneven on any machine
-UNEVEN = 2
 WORTH_IT = 1.15  # below this FLOP ceiling the gain is of the size of the noise on most machines
 
 
@@ -33,21 +31,6 @@ def notes_on(loaded: LoadedPipeline, request: Request, plans: Mapping[str, PlanS
             f"At {request.width}×{request.height} every picture is decoded in overlapping tiles, which keeps "
             "memory small and can shift colours a little between them; all methods alike."
         )
-
-
-def uneven_times(same_work: Iterable[Sequence[float]]) -> tuple[str, ...]:
-    """A note if steps that do the same work took very different times: they cannot be trusted.
-
-    Args:
-        same_work: seconds of single steps, grouped by what they do.
-    """
-    worst = max(filter(None, same_work), key=lambda seconds: max(seconds) / min(seconds), default=(1.0,))
-    if min(worst) < MEASURABLE or max(worst) < UNEVEN * min(worst):
-        return ()
-    return (
-        f"Steps of the same work took from {min(worst):.2f} to {max(worst):.2f} seconds: something else was "
-        "using this machine, and the times cannot be compared. Run it again, or more often.",
-    )
 
 
 def on_fewer_steps(request: Request, method: Method, steps: int) -> tuple[str, ...]:

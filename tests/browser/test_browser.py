@@ -51,7 +51,8 @@ def download(page: Page, selector: str, folder: Path) -> Path:
 
 
 def test_starting_says_only_what_is_loaded_and_where(server: Server) -> None:
-    what, where = server.said.splitlines()
+    loading, what, where = server.said.splitlines()
+    assert loading == f"Loading the model. The page will be at {server.address}/"
     assert re.fullmatch(r".+ on .+, float\d+, attention by \w+", what)
     assert where == f"Running on {server.address}/"
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -31,8 +31,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Server]:
-    """`python app.py` with the bundled model on a free port, with options more.
+def starting(folder: Path, *options: str) -> Iterator[Server]:
+    """`python app.py` with the bundled model on a free port, with options more, as soon as it has begun.
 
     What it prints goes to a file in `folder`, and its temporary files into a folder there.
     """
@@ -54,12 +54,24 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
             env=environment,
         )
     try:
-        until = time.monotonic() + START_UP
-        while "Running on" not in said.read_text():
-            assert process.poll() is None, f"the server ended: {said.read_text()}"
-            assert time.monotonic() < until, f"the server is not ready: {said.read_text()}"
-            time.sleep(0.2)
-        yield Server(f"http://127.0.0.1:{port}", said.read_text(), process, said, temporary)
+        yield Server(f"http://127.0.0.1:{port}", "", process, said, temporary)
     finally:
         process.kill()  # an orderly end takes seconds; tests/server/test_faults.py has those
         process.wait(timeout=60)
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[Server]:
+    """The same once it is ready."""
+    with starting(folder, *options) as server:
+        wait_for(server, "Running on")
+        yield replace(server, said=server.output.read_text())
+
+
+def wait_for(server: Server, words: str) -> None:
+    """Until a server that starts has printed these words."""
+    until = time.monotonic() + START_UP
+    while words not in (said := server.output.read_text()):
+        assert server.process.poll() is None, f"the server ended: {said}"
+        assert time.monotonic() < until, f"the server is not ready: {said}"
+        time.sleep(0.2)
