@@ -16,6 +16,7 @@ import io
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
@@ -39,7 +40,7 @@ from compare import (
 )
 from compare.experiment.device import environment
 from compare.experiment.flops import plans_of
-from compare.methods import known_methods, missing_methods
+from compare.methods import BASELINE, known_methods, missing_methods
 from page.api import SETTINGS, UNLISTED, PageBlocks, endpoint, method_inputs, named
 from page.details import REPEATS, add_details
 from page.downloads import add_downloads, packed
@@ -70,7 +71,7 @@ from server.log import log_as_json, log_what_is_printed
 from server.options import ServerOptions, parse_options
 from server.process import raise_open_files_limit, temporary_folder, wait_for_shutdown_signal
 from server.runs import DISK_FULL, TO_STOP, Job, Runs
-from server.zero_gpu import runner
+from server.zero_gpu import LENDS_GPUS, runner
 
 LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
 TO_END = TO_STOP + LAST_WORDS + 0.5  # seconds that the process has for its end, after the grace
@@ -429,6 +430,9 @@ def _serve(loaded: LoadedPipeline, options: ServerOptions, folder: Path, lobby: 
         proxies=options.proxies,
         per_second=options.limits.per_second,
     )
+    if not LENDS_GPUS:  # where each run costs a visitor's quota
+        first = loaded.request("a picture", steps=1, methods=(BASELINE.id,))
+        threading.Thread(target=page.runs.judge_pace, args=[first], name="pace", daemon=True).start()
     port = options.port
     if lobby is not None:
         lobby.close()

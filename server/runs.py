@@ -175,6 +175,17 @@ class Runs:
             raise
         return job
 
+    def judge_pace(self, request: Request) -> None:
+        """Run a request for nobody, so that `estimate` knows how fast this machine is before visitors have
+        run something like it. Takes its place in the queue like any other. Raises nothing."""
+        try:
+            with closing(self.run(request, threading.Event(), self.limits.in_line)) as events:
+                for event in events:
+                    if isinstance(event, MethodDone):
+                        self.pace.add(request, event.result)
+        except Exception:  # the runs of visitors will say more
+            LOG.exception("the pace of this machine is not known")
+
     def estimate(self, request: Request) -> Estimate | None:
         """How long a run would take; None: nothing like it was timed, or nothing is known of its work."""
         if self.plan is None:

@@ -27,6 +27,8 @@ from server.runs import Run
 START = 15.0  # seconds, with 7 GB of weights that go to the GPU, and the prompts' encoding
 STEP = 0.2  # seconds of a guided step of SDXL at 1024×1024
 DECODING = 1.0  # seconds at 1024×1024
+LENDS_GPUS = Config.zero_gpu
+"""Whether this is such a Space."""
 LENT_FOR_TOO_LONG = (
     "The GPU was taken back before the run was done: try fewer steps, methods or repeats, or a smaller size."
 )
@@ -34,7 +36,7 @@ LENT_FOR_TOO_LONG = (
 
 def runner(loaded: LoadedPipeline) -> Run:
     """How this machine runs a comparison on a model. To be called before the page is launched."""
-    return LentGpu(loaded).run if Config.zero_gpu else partial(run, loaded)
+    return LentGpu(loaded).run if LENDS_GPUS else partial(run, loaded)
 
 
 def gpu_seconds(request: Request) -> int:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import httpx
+
 PROJECT = Path(__file__).resolve().parents[2]
 START_UP = 120  # seconds
 # The bundled model also where there is a GPU, and so would be another by default.
@@ -65,6 +67,9 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
     """The same once it is ready."""
     with starting(folder, *options) as server:
         wait_for(server, "Running on")
+        health = f"{server.address}/healthz"
+        while httpx.get(health, timeout=START_UP).json()["in_line"]:  # it judges its pace
+            time.sleep(0.2)
         yield replace(server, said=server.output.read_text())
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -17,9 +18,12 @@ import torch
 from compare import run
 from compare.errors import InvalidRequest, RunFailed
 from compare.events import Event, Finished, StepDone, Stopped, Waiting
+from compare.experiment.flops import plans_of
 from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.models.load import LoadedPipeline
+from compare.report import PlanSummary
+from compare.request import Request
 from server.front_door.visits import Visit
 from server.limits import Limits
 from server.log import JsonLines
@@ -129,6 +133,24 @@ class TestAfterAFault:
             *_, last = events
         assert [result.method for result in last.comparison.results] == ["baseline"]
         assert "a run may take 1 seconds on this server" in job.stop.because
+
+    def test_its_pace_is_known_once_it_was_judged_and_no_visitor_paid_for_it(self, loaded) -> None:
+        def plan(request: Request) -> dict[str, PlanSummary]:
+            return plans_of(loaded.pipe, request)
+
+        runs = Runs(partial(run, loaded), Limits(per_minute=1), plan=plan)
+        asked = Request(**SMALL)
+        assert runs.estimate(asked) is None
+        runs.judge_pace(replace(asked, steps=1, methods=("baseline",)))
+        assert runs.estimate(asked).seconds > 0
+        assert value(runs, "todo_requests_total", outcome="finished") is None
+        assert isinstance(events_of(runs)[-1], Finished)  # the one of this minute
+
+    def test_a_pace_that_cannot_be_judged_is_logged_and_ends_nothing(self, loaded, caplog) -> None:
+        runs = runs_of(loaded)
+        with failing(loaded, RuntimeError("broken"), at_call=1):
+            runs.judge_pace(Request(**SMALL))
+        assert "pace" in caplog.text
 
     def test_a_full_queue_is_said_at_once(self, loaded) -> None:
         runs = runs_of(loaded, in_line=1)
