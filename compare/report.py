@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from compare.methods import BASELINE, method_of
 from compare.request import Request, labelled
 
+INVISIBLE, HARD_TO_SEE = 40.0, 30.0
+"""dB of PSNR from which a difference is not seen, and from which it is hard to see."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)

@@ -9,12 +9,13 @@ from itertools import pairwise
 
 from compare.errors import InvalidRequest
 from compare.methods import BASELINE, Method, method_of
+from compare.report import HARD_TO_SEE, INVISIBLE
 from compare.request import Request, in_words
 from page.bars import Bars
 from page.charts import Axis, Mark, Series, all_series
 from page.explore import PSNR
 from page.html import render
-from page.verdict import HARD_TO_SEE, INVISIBLE, Column
+from page.verdict import Column
 from page.verdict import in_words as seen_as
 
 TICK = 0.25

@@ -11,9 +11,10 @@ import gradio as gr
 
 from compare.figures import FILE, Curves, Figures, MethodPoint, MethodSpeed, Speeds, read_figures
 from compare.methods import method_of
+from compare.report import HARD_TO_SEE, INVISIBLE
 from page.charts import Axis, Mark, Series, all_series
 from page.html import message, render
-from page.verdict import HARD_TO_SEE, INVISIBLE, in_words
+from page.verdict import in_words
 
 NOT_HERE = "What has been measured is not in this copy of the project: assets/figures.json is missing."
 SPEEDUP = Axis(1.0, 2.3, (1.0, 1.25, 1.5, 1.75, 2.0, 2.25))

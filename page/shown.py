@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from compare.methods import BASELINE, method_of
-from compare.report import Comparison, Result
+from compare.report import HARD_TO_SEE, INVISIBLE, Comparison, Result
 from compare.request import Request
 from compare.script import script_for
 from page.bars import Bars
@@ -66,7 +66,9 @@ class Shown:
     @property
     def numbers(self) -> str:
         """The table."""
-        return render("numbers", columns=self.columns) if self.columns else ""
+        if not self.columns:
+            return ""
+        return render("numbers", columns=self.columns, invisible=INVISIBLE, hard_to_see=HARD_TO_SEE)
 
     @property
     def is_in_doubt(self) -> bool:

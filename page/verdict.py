@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compare.experiment.evenness import uneven_times
-from compare.report import Comparison, Result, Scores
+from compare.report import HARD_TO_SEE, INVISIBLE, Comparison, Result, Scores
 
-INVISIBLE, HARD_TO_SEE = 40.0, 30.0
-"""dB of PSNR from which a difference is not seen, and from which it is hard to see."""
 SPREAD = 0.15
 """By this share of its median, times of the same work may differ, and a speed-up may pass its upper bound."""
 AS_FAST = 0.05  # a speed-up within this of 1 is none

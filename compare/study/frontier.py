@@ -20,12 +20,11 @@ from matplotlib.figure import Figure
 
 from compare.errors import InvalidRequest
 from compare.methods import FEWER_STEPS
+from compare.report import HARD_TO_SEE, INVISIBLE
 from compare.study.curve import factor_of
 from compare.study.row_folder import read_rows
 from compare.study.rows import Row
 from compare.study.studied import studied_method
-
-VISIBLE, INVISIBLE = 30, 40  # dB, as the page words it
 
 
 @dataclass(frozen=True)
@@ -191,10 +190,10 @@ def plot(points: Sequence[Point], file: Path) -> None:
             [p.speedup for p in best], [p.psnr for p in best], color="#dddddd", linewidth=9, zorder=0,
             solid_joinstyle="round", label="not beaten by any other",
         )  # fmt: skip
-        for limit in (VISIBLE, INVISIBLE):
+        for limit in (HARD_TO_SEE, INVISIBLE):
             psnr.axhline(limit, color="#bbbbbb", linewidth=0.8, linestyle=":")
         psnr.text(0.99, INVISIBLE, "above: invisible", **_beside(psnr, "bottom"))
-        psnr.text(0.99, VISIBLE, "below: visible", **_beside(psnr, "top"))
+        psnr.text(0.99, HARD_TO_SEE, "below: visible", **_beside(psnr, "top"))
         for line in dict.fromkeys(point.line for point in of_size):
             of_line = [point for point in of_size if point.line is line]
             _draw(psnr, of_line, lambda point: point.psnr)
