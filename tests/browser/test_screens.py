@@ -108,6 +108,7 @@ def test_what_is_there_does_not_move_while_results_arrive(window, size: tuple[in
     small(page, width=256, height=256, steps=4)
     more_settings(page)
     page.get_by_role("button", name="More settings").click()
+    page.locator("#width").wait_for(state="hidden")
     page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(1000)
     before = page.evaluate("performance.now()")

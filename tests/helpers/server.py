@@ -18,6 +18,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 START_UP = 120  # seconds
 # The bundled model also where there is a GPU, and so would be another by default.
 MODEL = ("--model", "assets/mini-sdxl", "--device", "cpu")
+PATIENT = ("--max-seconds", "3600")  # or a busy machine would refuse what tests begin only to stop it
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,12 @@ def starting(folder: Path, *options: str) -> Iterator[Server]:
 
     What it prints goes to a file in `folder`, and its temporary files into a folder there.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    if "--port" in options:
+        port = options[options.index("--port") + 1]
+    else:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     said = folder / "said"
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "TODO_"))
@@ -49,7 +53,7 @@ def starting(folder: Path, *options: str) -> Iterator[Server]:
     environment["GRADIO_TEMP_DIR"] = str(temporary)
     with said.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py", *MODEL, "--port", str(port), *options],
+            [sys.executable, "app.py", *MODEL, *PATIENT, *options, "--port", str(port)],
             cwd=PROJECT,
             stdout=output,
             stderr=subprocess.STDOUT,

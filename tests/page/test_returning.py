@@ -170,12 +170,14 @@ def test_a_run_that_nobody_comes_back_for_ends_and_that_is_said(page: Page) -> N
 def test_another_run_of_the_window_is_not_disturbed(page: Page) -> None:
     session = Session()
     first = begun(page, session)
-    threading.Timer(0.3, lambda: next(begun_later)).start()
     begun_later = asked(page, session, steps=60)
+    later = threading.Timer(0.3, lambda: next(begun_later))
+    later.start()
     (only,) = page.follow_on_page(session)
     assert list(only) == [page.view.session]
     assert not session.stop.is_set()
     page.stop(session)
+    later.join()
     list(begun_later)
     list(first)
 
