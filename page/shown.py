@@ -25,7 +25,7 @@ class Shown:
         request: what was asked for; None: nothing.
         comparison: what was measured; None: nothing yet.
         whose: the visitor's own, or the example.
-        state: how it stands, as long as there is no comparison.
+        aside: what else to say of it, as long as there is no comparison.
         begun: ids of the methods that had begun when it ended.
         notes: what a reader of the numbers should know, as long as there is no comparison.
     """
@@ -34,7 +34,7 @@ class Shown:
     request: Request | None = None
     comparison: Comparison | None = None
     whose: str = "Your comparison"
-    state: str = "running"
+    aside: str = ""
     begun: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 

@@ -191,5 +191,5 @@ class RunUpdates:
 
     def _on_the_way(self) -> Shown:
         waits = not self.has_picture and self.before.results
-        state = "running; until its first picture you see the one before" if waits else "running"
-        return Shown(album=self.album, request=self.job.request, state=state, notes=self.notes)
+        aside = "Until its first picture you see the one before." if waits else ""
+        return Shown(album=self.album, request=self.job.request, aside=aside, notes=self.notes)

@@ -128,7 +128,7 @@ def test_it_sees_what_the_window_has_missed(page: Page) -> None:
     first = next(follow := page.follow_on_page(session))
     assert pictures(page, first)
     assert "running" in first[page.view.about]
-    assert "until its first" not in first[page.view.about]
+    assert "Until its first" not in first[page.view.about]
     list(follow)
 
 
