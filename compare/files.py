@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from compare.methods import method_of
-from compare.report import Comparison
+from compare.report import Comparison, Result
 from compare.sheet import contact_sheet
 
 
@@ -38,7 +39,20 @@ def load_comparison(folder: str | Path) -> Comparison:
         FileNotFoundError: `report.json` or a picture is missing.
         ValueError: `report.json` is not such a report; the sentence says what is wrong with it.
     """
-    folder = Path(folder)
+    return Comparison.model_validate(_report(Path(folder)))
+
+
+def load_results(folder: str | Path) -> tuple[Result, ...]:
+    """The results alone. Unlike the request, which is checked by the library, they need no torch.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_comparison`.
+    """
+    return tuple(map(Result.model_validate, _report(Path(folder))["results"]))
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    """`report.json`, with the pictures of its results."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     if not isinstance(report, dict) or not isinstance(report.get("results"), list):
         raise ValueError(f"{folder / 'report.json'} is not a report of a comparison.")
@@ -48,7 +62,7 @@ def load_comparison(folder: str | Path) -> Comparison:
             result["image"] = picture.copy()
         with suppress(FileNotFoundError), Image.open(folder / f"{method}-tokens.png") as picture:
             result["token_record"] = picture.copy()
-    return Comparison.model_validate(report)
+    return report
 
 
 def _write_png(image: Image.Image, file: Path) -> None:

@@ -6,13 +6,14 @@ It is made before gradio and diffusers are imported, from the words and the exam
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
-from compare.files import load_comparison
-from compare.report import Comparison
+from compare.files import load_results
+from compare.report import Result
 from page.example import EXAMPLE, UNREADABLE
 from page.html import render
 from page.verdict import best_first, columns_of
@@ -24,10 +25,10 @@ from server.options import ServerOptions
 def open_lobby(options: ServerOptions) -> Lobby:
     """Answer where the page will, and print the address. Ends the process if the port is taken."""
     try:
-        example = load_comparison(EXAMPLE)
+        example = load_results(EXAMPLE)
     except UNREADABLE:  # of which the log speaks as soon as there is one
-        example = None
-    pictures = [_picture(EXAMPLE / f"{result.method}.png") for result in (example.results if example else ())]
+        example = ()
+    pictures = [_picture(EXAMPLE / f"{result.method}.png") for result in example]
     headers = answer_headers(options.frames)
     try:
         lobby = Lobby(lobby_html(example), pictures, headers, options.host, options.port)
@@ -38,10 +39,10 @@ def open_lobby(options: ServerOptions) -> Lobby:
     return lobby
 
 
-def lobby_html(example: Comparison | None) -> str:
+def lobby_html(example: Sequence[Result]) -> str:
     """The page as HTML."""
-    columns = columns_of(example) if example else ()
-    return render("lobby", example=example, columns=columns, ranked=best_first(columns))
+    columns = columns_of(example)
+    return render("lobby", columns=columns, ranked=best_first(columns))
 
 
 def _picture(file: Path) -> Route:

@@ -52,7 +52,7 @@ class Shown:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return columns_of(self.comparison) if self.comparison else ()
+        return columns_of(self.results)
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

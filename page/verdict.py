@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compare.experiment.evenness import uneven_times
-from compare.report import HARD_TO_SEE, INVISIBLE, Comparison, Result, Scores
+from compare.report import HARD_TO_SEE, INVISIBLE, Result, Scores
 
 SPREAD = 0.15
 """By this share of its median, times of the same work may differ, and a speed-up may pass its upper bound."""
@@ -98,9 +99,10 @@ class Column:
         return self.speedup is not None and self.speedup < 1 - AS_FAST
 
 
-def columns_of(comparison: Comparison) -> tuple[Column, ...]:
-    """All results, each with its doubt."""
-    return tuple(Column(result, doubt(result, comparison.baseline)) for result in comparison.results)
+def columns_of(results: Sequence[Result]) -> tuple[Column, ...]:
+    """All results of a comparison, each with its doubt."""
+    baseline = next((result for result in results if result.is_baseline), None)
+    return tuple(Column(result, doubt(result, baseline)) for result in results)
 
 
 def best_first(columns: tuple[Column, ...]) -> tuple[Column, ...]:

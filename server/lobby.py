@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -74,6 +75,9 @@ class Lobby:
             target=self._server.run, args=([self._socket],), name="lobby", daemon=True
         )
         self._thread.start()
+        # Imports of both threads at once would keep this one from answering for seconds.
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.005)
 
     @property
     def address(self) -> str:

@@ -4,33 +4,44 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 
 import httpx
 import pytest
 
-from compare.files import load_comparison
+from compare.files import load_results
 from page import lobby
 from page.example import EXAMPLE
 from page.lobby import lobby_html, open_lobby
 from server.options import ServerOptions
+from tests.helpers.server import PROJECT
 
 
 def test_it_says_what_the_example_shows_and_that_the_page_comes() -> None:
-    example = load_comparison(EXAMPLE)
+    example = load_results(EXAMPLE)
     html = lobby_html(example)
     assert "The model is loading" in html
-    assert example.request.prompt in html
     assert re.search(r"<h2>ToDo, rotating grid: \d\.\d× faster; the difference is \w+", html)
-    for result in example.results:
+    for result in example:
         assert f'src="example/{result.method}.png"' in html
         assert f"<b>{result.label}</b>" in html
     assert "://" not in html  # nothing is fetched from elsewhere
 
 
 def test_without_an_example_it_still_says_that_the_page_comes() -> None:
-    html = lobby_html(None)
+    html = lobby_html(())
     assert "The model is loading" in html
     assert "<img" not in html
+
+
+def test_it_waits_for_none_of_what_takes_long_to_import() -> None:
+    opens = "import sys; from page.lobby import open_lobby; from server.options import ServerOptions; "
+    opens += "open_lobby(ServerOptions()).close(); print(*sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", opens], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert {"gradio", "torch", "diffusers", "todo_patch"}.isdisjoint(said.stdout.split())
 
 
 def test_it_serves_the_pictures_that_it_shows_and_nothing_else_of_their_folder(capsys) -> None:
