@@ -77,9 +77,8 @@ class Bars:
         Args:
             begun: ids of the methods that had begun by then.
         """
-        columns = {
-            column.result.method: column for column in columns_of(comparison.results if comparison else ())
-        }
+        results = comparison.results if comparison else ()
+        columns = {column.result.method: column for column in columns_of(results)}
 
         def bar(method: Method) -> Bar:
             named = {"method": method, "settings": request.settings_of(method)}

@@ -10,7 +10,7 @@ from compare.report import Comparison
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "assets" / "example"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)
-"""What `load_comparison` can raise."""
+"""What reading it can raise."""
 LOG = logging.getLogger("page.example")
 
 
