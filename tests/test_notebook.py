@@ -11,11 +11,11 @@ from nbclient import NotebookClient
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "todo_vs_tome.ipynb"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)  # about two minutes on two free cores; beside other tests on a slow machine, ten
 def test_the_notebook_runs_from_top_to_bottom() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     committed = [bool(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": NOTEBOOK.parent}}).execute()
+    NotebookClient(notebook, timeout=None, resources={"metadata": {"path": NOTEBOOK.parent}}).execute()
     assert [bool(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"] == committed
 
 
