@@ -2,7 +2,7 @@
 #   docker build -t todo-tome .                     with a GPU
 #   docker build -t todo-tome --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .     without one
 # By digest: --build-arg BASE=python:3.11-slim@sha256:... (docs/serving.md, "The container").
-ARG BASE=python:3.11-slim
+ARG BASE=python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 FROM ${BASE}
 
 # PyPI's torch has CUDA in it; the index of CPU builds is many times smaller.
