@@ -73,6 +73,7 @@ from server.process import raise_open_files_limit, temporary_folder, wait_for_sh
 from server.runs import DISK_FULL, TO_STOP, Job, Runs
 from server.zero_gpu import LENDS_GPUS, runner
 
+LOOK_AGAIN = 1.0  # seconds
 LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
 TO_END = TO_STOP + LAST_WORDS + 0.5  # seconds that the process has for its end, after the grace
 ENDPOINT = "compare"
@@ -139,6 +140,7 @@ class Page:
         self.form = add_form(self.loaded, first, self.runs.limits)
         self.expectation = gr.HTML(self.expect(*first.values()), elem_id="expectation")
         what_is_said = gr.HTML(elem_id="message", js_on_load=_script("fields"))
+        self.once_more = gr.Timer(LOOK_AGAIN, active=False)
         about = gr.HTML(self.first_view.about, elem_id="about")
         bars = gr.HTML(self.first_view.bars.html(), elem_id="bars")
         pictures = stage(self.first_view.pictures, introduce=True)
@@ -188,7 +190,16 @@ class Page:
             self.follow_on_page, view.session, view.components, concurrency_limit=None, **UNLISTED
         )
         expecting = {"inputs": form.ordered, "outputs": self.expectation, "queue": False, **UNLISTED}
-        gr.on([self.blocks.load, *form.changed], self.expect, trigger_mode="always_last", **expecting)
+        gr.on(form.changed, self.expect, trigger_mode="always_last", **expecting)
+        coming = gr.on(
+            [self.blocks.load, self.once_more.tick],
+            self.await_pace,
+            None,
+            self.once_more,
+            queue=False,
+            **UNLISTED,
+        )
+        coming.then(self.expect, **expecting)  # afterwards: what was not judged yet is asked again
         for before in (*form.connect(), compared, repeated, *self._connect_returning()):
             before.then(self.expect, **expecting)
         # A plain handler outside of gradio's queue: after `cancels=` the run would keep computing.
@@ -250,6 +261,10 @@ class Page:
             return message("expectation", str(error))
         estimate = self.runs.pace.estimate(request, plans)
         return sentence(expectation_of(request, plans, estimate, self.runs.limits.seconds))
+
+    def await_pace(self) -> gr.Timer:
+        """A clock that asks again what to expect, while the pace of this machine is being judged."""
+        return gr.Timer(LOOK_AGAIN, active=self.runs.is_judging)
 
     def compare_on_page(self, session: Session, http: gr.Request, *settings: object) -> Iterator[Updates]:
         """Compare. Gradio may never resume it after a `yield`: it holds nothing that others need."""

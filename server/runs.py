@@ -142,6 +142,7 @@ class Runs:
         self.pace = Pace()
         self.metrics = Metrics(lambda: len(queue))
         self.closing = False
+        self.is_judging = False
         self._log_prompts = log_prompts
         self._rate_limiter = RateLimiter(limits.per_minute)
         self._jobs: set[Job] = set()
@@ -177,7 +178,9 @@ class Runs:
 
     def judge_pace(self, request: Request) -> None:
         """Run a request for nobody, so that `estimate` knows how fast this machine is before visitors have
-        run something like it. Takes its place in the queue like any other. Raises nothing."""
+        run something like it. Takes its place in the queue like any other. `is_judging` meanwhile. Raises
+        nothing."""
+        self.is_judging = True
         try:
             with closing(self.run(request, threading.Event(), self.limits.in_line)) as events:
                 for event in events:
@@ -185,6 +188,8 @@ class Runs:
                         self.pace.add(request, event.result)
         except Exception:  # the runs of visitors will say more
             LOG.exception("the pace of this machine is not known")
+        finally:
+            self.is_judging = False
 
     def estimate(self, request: Request) -> Estimate | None:
         """How long a run would take; None: nothing like it was timed, or nothing is known of its work."""

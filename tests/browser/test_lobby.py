@@ -30,5 +30,7 @@ def test_whoever_comes_early_reads_the_example_and_then_has_the_page_with_their_
         assert "Running on" not in server.output.read_text()  # all this was before the model was there
         expect(page.locator("#prompt textarea")).to_have_value("a cat on mint")
         expect(page.locator("#stage figure")).to_have_count(4)
+        # The pace is judged behind the page. Nobody has to touch anything to read it.
+        expect(page.locator("#expectation")).to_contain_text("512×512 here: about")
     context.close()
     assert errors == []
