@@ -361,6 +361,17 @@ def test_a_phone_shows_all_without_scrolling_sideways(window, scheme) -> None:
     assert verdict["y"] + verdict["height"] < 844
 
 
+def test_the_first_screen_of_a_phone_says_that_it_is_an_example_and_of_what(window) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    page = window(**phone, reduced_motion="reduce")
+    expect(page.locator("#about")).to_contain_text("An example, made earlier: “a fox on navy”")
+    (about, bars) = (page.locator(part).bounding_box() for part in ("#about p", "#bars .bars"))
+    assert about["height"] < 25
+    assert about["y"] < bars["y"] + bars["height"] < 844
+    page.locator("#about p").tap()
+    assert page.locator("#about p").bounding_box()["height"] > 30
+
+
 def test_a_phone_has_stop_in_reach_while_something_runs(window) -> None:
     page = window(viewport={"width": 390, "height": 844})
     small(page, width=256, height=256, steps=100)
