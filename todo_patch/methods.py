@@ -113,7 +113,7 @@ class ToMe:
 
     Recommended by its authors: a ratio of at most 0.5, stride 2, on latent/1 and latent/2. The default here
     has the reduction of `ToDo(factor=2)`. Measured by this project on its bundled model at 512 px: as fast as
-    that ToDo, and 5 dB further from the unpatched model's picture (README.md, "Is it worth it?").
+    that ToDo, and 5 dB further from the unpatched model's picture (README.md, "In numbers").
 
     Args:
         ratio: the share of tokens merged away, at most `1 - 1/stride²` (tomesd would silently cap it there).

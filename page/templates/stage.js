@@ -667,6 +667,20 @@ class Stage {
       setAttribute(chip, "aria-pressed", String(seen.includes(picture)));
       chip.style.setProperty("--colour", picture.colour ?? "currentColor");
     });
+    this.bringInSight(chips, seen);
+  }
+
+  /**
+   * On a phone the chips are a row that scrolls: the one of the picture that is shown is whole in it.
+   * @param {HTMLElement} chips
+   * @param {Picture[]} seen
+   */
+  bringInSight(chips, seen) {
+    const shown = seen.length === 1 ? seen[0].id : "";
+    if (chips.dataset.shown === shown) return; // or somebody who scrolls would be pulled back
+    chips.dataset.shown = shown;
+    const chip = /** @type {HTMLElement | undefined} */ (chips.children[this.pictures.indexOf(seen[0])]);
+    if (shown && chip) chips.scrollLeft = chip.offsetLeft - (chips.clientWidth - chip.offsetWidth) / 2;
   }
 
   drawSelects() {

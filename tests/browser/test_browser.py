@@ -368,6 +368,10 @@ def test_the_first_screen_of_a_phone_says_that_it_is_an_example_and_of_what(wind
     (about, bars) = (page.locator(part).bounding_box() for part in ("#about p", "#bars .bars"))
     assert about["height"] < 25
     assert about["y"] < bars["y"] + bars["height"] < 844
+    chips, chip = (
+        page.locator(part).bounding_box() for part in (".stage-chips", ".stage-chips [aria-pressed=true]")
+    )
+    assert chips["x"] <= chip["x"] < chip["x"] + chip["width"] <= chips["x"] + chips["width"]
     page.locator("#about p").tap()
     assert page.locator("#about p").bounding_box()["height"] > 30
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,11 @@ def test_the_speed_ups_in_the_readme_are_those_of_the_reports() -> None:
                     found[cells[1]].add(cells[3])
         for method, speedup in expected.items():
             assert any(cell.startswith(speedup) for cell in found[method]), (line, method, found)
+
+
+def test_every_interval_in_the_readme_is_one_of_a_report() -> None:
+    interval = re.compile(r"\d\.\d\d× \[\d\.\d\d, \d\.\d\d\]")
+    reports = "".join(file.read_text(encoding="utf-8") for file in RESULTS.glob("h200/*/bench.md"))
+    shown = interval.findall((RESULTS.parents[1] / "README.md").read_text(encoding="utf-8"))
+    assert len(set(shown)) > 10
+    assert set(shown) <= set(interval.findall(reports))
