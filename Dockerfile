@@ -1,7 +1,7 @@
 # The page, as a user that may write nothing but its own home and /tmp.
 #   docker build -t todo-tome .                     with a GPU
 #   docker build -t todo-tome --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .     without one
-# By digest: --build-arg BASE=python:3.11-slim@sha256:... (docs/serving.md, "The container").
+# The digest of another day: docs/serving.md, "The container".
 ARG BASE=python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 FROM ${BASE}
 
