@@ -4,7 +4,7 @@
     python -m tests.disturbed --address http://127.0.0.1:7860 # of another version, say
     python -m tests.disturbed --address http://127.0.0.1:7860 --against http://127.0.0.1:7861
 
-With `--against` it times whole answers of two servers instead, in turns.
+With `--against` it times two servers instead: the page, a handler, and whole answers in turns.
 
 One comparison after another, in turns alone and beside each kind of visitor. Medians over the rounds: seconds
 of the denoising loop beside them over seconds alone, and the speed-up that the page would show. Only an idle
@@ -159,22 +159,25 @@ def first_byte(address: str, times: int = 30) -> float:
     return median(took)
 
 
-def handler(address: str, times: int = 30) -> float:
-    """Seconds until the page says what to expect, median: what every change of a field asks for."""
+def handler(address: str, shows: str = "expectation", times: int = 30) -> float:
+    """Seconds until the page has made anew what it shows in an element, median. By default what to expect,
+    which every change of a field asks for. As a browser asks, by gradio's queue."""
     took = []
     with httpx.Client(base_url=address, timeout=30) as http:
         config = http.get("/config").json()
         components = {component["id"]: component["props"] for component in config["components"]}
-        (expectation,) = (id for id, props in components.items() if props.get("elem_id") == "expectation")
-        asked = next(one for one in config["dependencies"] if one["outputs"] == [expectation])
-        body = {
-            "data": [components[id].get("value") for id in asked["inputs"]],
-            "fn_index": asked["id"],
-            "session_hash": "disturbed",
-        }
-        for _ in range(times):
+        (shown,) = (id for id, props in components.items() if props.get("elem_id") == shows)
+        asked = min(
+            (one for one in config["dependencies"] if one["backend_fn"] and shown in one["outputs"]),
+            key=lambda one: len(one["outputs"]),
+        )
+        body = {"data": [components[id].get("value") for id in asked["inputs"]], "fn_index": asked["id"]}
+        for number in range(times):
+            session = f"disturbed{number}"
             start = time.perf_counter()
-            http.post("/gradio_api/run/predict", json=body).raise_for_status()
+            http.post("/gradio_api/queue/join", json={**body, "session_hash": session}).raise_for_status()
+            with http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as events:
+                assert any('"success":true' in event.replace(" ", "") for event in events.iter_lines())
             took.append(time.perf_counter() - start)
             time.sleep(PAUSE)
     return median(took)
@@ -195,13 +198,20 @@ def main() -> None:
         description="How much a run is slowed by what the server does beside it."
     )
     parser.add_argument("--address", help="of a server that runs (default: one of its own)")
-    parser.add_argument("--against", metavar="ADDRESS", help="of another server: answers of both, in turns")
+    parser.add_argument("--against", metavar="ADDRESS", help="of another server, to time both")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if options.against:
         if not options.address:
             parser.error("--against needs --address too: give both servers")
-        print(whole_answers(options.address, options.against, options.rounds))
+        both = [options.address, options.against]
+        for what, measure in (
+            ("First byte of the page", first_byte),
+            ("The script of another method", lambda address: handler(address, shows="script")),
+        ):
+            here, there = (1000 * measure(address) for address in both)
+            print(f"{what}: {here:.0f} ms against {there:.0f} ms")
+        print(whole_answers(*both, options.rounds))
         return
     with tempfile.TemporaryDirectory() as folder:
         own = serving(Path(folder), "--max-per-minute", "600") if options.address is None else nullcontext()
