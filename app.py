@@ -73,7 +73,7 @@ from server.process import raise_open_files_limit, temporary_folder, wait_for_sh
 from server.runs import DISK_FULL, TO_STOP, Job, Runs
 from server.zero_gpu import LENDS_GPUS, runner
 
-LOOK_AGAIN = 1.0  # seconds
+LOOK_AGAIN = 1.0  # seconds between two looks at whether the pace of this machine is known
 LAST_WORDS = 1.0  # seconds in which visitors get the last events, and the pictures that these name
 TO_END = TO_STOP + LAST_WORDS + 0.5  # seconds that the process has for its end, after the grace
 ENDPOINT = "compare"

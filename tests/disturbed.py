@@ -2,9 +2,6 @@
 
     python -m tests.disturbed                                 # a server of its own
     python -m tests.disturbed --address http://127.0.0.1:7860 # of another version, say
-    python -m tests.disturbed --address http://127.0.0.1:7860 --against http://127.0.0.1:7861
-
-With `--against` it times two servers instead: the page, a handler, and whole answers in turns.
 
 One comparison after another, in turns alone and beside each kind of visitor. Medians over the rounds: seconds
 of the denoising loop beside them over seconds alone, and the speed-up that the page would show. Only an idle
@@ -30,7 +27,6 @@ from tests.helpers.server import serving
 
 METHODS = ("baseline", "todo")
 RUN = {"width": 512, "height": 512, "steps": 4, "methods": list(METHODS)}
-ANSWER = {"width": 256, "height": 256, "steps": 4, "methods": ["baseline", "tome", "todo", "todo-rotating"]}
 PAUSE = 0.25  # seconds between two calls of a handler: one visitor has so many
 EACH = 4.0  # times a second that one thread keeps up with
 
@@ -131,23 +127,6 @@ def _line(kind: str, rate: float, runs: list[dict[str, float]], alone: list[dict
     return f"| {kind} | {rate:.1f} | {slower[0]:.2f}× | {slower[1]:.2f}× | {speedup:.2f}× |"
 
 
-def whole_answers(address: str, other: str, rounds: int) -> str:
-    """Seconds until a visitor has the answer and its pictures, of two servers in turns."""
-    clients = [Client(each, verbose=False) for each in (address, other)]
-    took: tuple[list[float], list[float]] = ([], [])
-    for seed in range(rounds + 1):
-        for which in (0, 1) if seed % 2 else (1, 0):
-            start = time.perf_counter()
-            clients[which].predict("a fox on navy", **ANSWER, seed=seed, api_name="/compare")
-            took[which].append(time.perf_counter() - start)
-    here, there = (times[1:] for times in took)  # the first is a warm-up
-    ratios = sorted(one / two for one, two in zip(here, there, strict=True))
-    return (
-        f"A whole answer: {median(here):.2f} s against {median(there):.2f} s, {median(ratios):.3f}x in the "
-        f"median of {rounds} pairs ({ratios[0]:.2f}x to {ratios[-1]:.2f}x)"
-    )
-
-
 def first_byte(address: str, times: int = 30) -> float:
     """Seconds until the page begins to arrive, median."""
     took = []
@@ -204,21 +183,8 @@ def main() -> None:
         description="How much a run is slowed by what the server does beside it."
     )
     parser.add_argument("--address", help="of a server that runs (default: one of its own)")
-    parser.add_argument("--against", metavar="ADDRESS", help="of another server, to time both")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    if options.against:
-        if not options.address:
-            parser.error("--against needs --address too: give both servers")
-        both = [options.address, options.against]
-        for what, measure in (
-            ("First byte of the page", first_byte),
-            ("The script of another method", lambda address: handler(address, shows="script")),
-        ):
-            here, there = (1000 * measure(address) for address in both)
-            print(f"{what}: {here:.0f} ms against {there:.0f} ms")
-        print(whole_answers(*both, options.rounds))
-        return
     with tempfile.TemporaryDirectory() as folder:
         own = serving(Path(folder), "--max-per-minute", "600") if options.address is None else nullcontext()
         with own as server:
