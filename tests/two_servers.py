@@ -1,6 +1,6 @@
 """What a visitor waits for, of two servers that run, such as this version and one of before:
 
-    python -m tests.two_servers http://127.0.0.1:7872 http://127.0.0.1:7871 --rounds 15
+    python -m tests.two_servers http://127.0.0.1:7872 http://127.0.0.1:7871 --rounds 12
 
 Only an idle machine says anything. docs/serving.md has the result.
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 from gradio_client import Client
@@ -16,6 +18,13 @@ from gradio_client import Client
 from tests.disturbed import first_byte, handler
 
 ANSWER = {"width": 256, "height": 256, "steps": 4, "methods": ["baseline", "tome", "todo", "todo-rotating"]}
+
+
+def in_turns(measure: Callable[[str], float], both: Sequence[str], turns: int = 4) -> str:
+    """Medians of what is measured of two servers in turns, in ms; the first turn is a warm-up."""
+    found = [[1000 * measure(address) for address in both] for _ in range(turns + 1)]
+    here, there = (median(times[1:]) for times in zip(*found, strict=True))
+    return f"{here:.0f} ms against {there:.0f} ms"
 
 
 def whole_answers(address: str, other: str, rounds: int) -> str:
@@ -39,13 +48,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What a visitor waits for, of two servers.")
     parser.add_argument("address", help="of the one")
     parser.add_argument("other", metavar="against", help="of the other")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=12)
     options = parser.parse_args()
     both = (options.address, options.other)
-    page = [1000 * first_byte(address) for address in both]
-    print(f"First byte of the page: {page[0]:.0f} ms against {page[1]:.0f} ms")
-    script = [1000 * handler(address, shows="script") for address in both]
-    print(f"The script of another method: {script[0]:.0f} ms against {script[1]:.0f} ms")
+    print(f"First byte of the page: {in_turns(first_byte, both)}")
+    print(f"The script of another method: {in_turns(partial(handler, shows='script'), both)}")
     print(whole_answers(*both, options.rounds))
 
 
