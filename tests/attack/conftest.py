@@ -27,12 +27,10 @@ def attacked(outside: tuple[str, list[str]], tmp_path_factory: pytest.TempPathFa
     if address := os.environ.get("ATTACK"):
         yield address.rstrip("/")
         return
-    with pytest.MonkeyPatch.context() as patch:
-        # What it asks others for by name comes here; of addresses, gradio itself refuses this machine's.
-        patch.setenv("http_proxy", outside[0])
-        patch.setenv("no_proxy", "127.0.0.1,localhost")
-        with serving(tmp_path_factory.mktemp("attacked")) as server:
-            yield server.address
+    # What it asks others for by name comes here; of addresses, gradio itself refuses this machine's.
+    proxy = {"http_proxy": outside[0], "no_proxy": "127.0.0.1,localhost"}
+    with serving(tmp_path_factory.mktemp("attacked"), **proxy) as server:
+        yield server.address
 
 
 @pytest.fixture

@@ -34,8 +34,9 @@ class Server:
 
 
 @contextmanager
-def starting(folder: Path, *options: str) -> Iterator[Server]:
-    """`python app.py` with the bundled model on a free port, with options more, as soon as it has begun.
+def starting(folder: Path, *options: str, **variables: str) -> Iterator[Server]:
+    """`python app.py` with the bundled model on a free port, with more options and environment variables, as
+    soon as it has begun.
 
     What it prints goes to a file in `folder`, and its temporary files into a folder there.
     """
@@ -50,7 +51,7 @@ def starting(folder: Path, *options: str) -> Iterator[Server]:
         name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "TODO_"))
     }
     temporary = folder / "temporary"
-    environment["GRADIO_TEMP_DIR"] = str(temporary)
+    environment |= {"GRADIO_TEMP_DIR": str(temporary), **variables}
     with said.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "app.py", *MODEL, *PATIENT, *options, "--port", str(port)],
@@ -67,9 +68,9 @@ def starting(folder: Path, *options: str) -> Iterator[Server]:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Server]:
+def serving(folder: Path, *options: str, **variables: str) -> Iterator[Server]:
     """The same once it is ready."""
-    with starting(folder, *options) as server:
+    with starting(folder, *options, **variables) as server:
         wait_for(server, "Running on")
         health = f"{server.address}/healthz"
         while httpx.get(health, timeout=START_UP).json()["in_line"]:  # it judges its pace
