@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from compare.errors import InvalidRequest, quoted
 from compare.methods import METHODS, Method, known_methods, method_of
+from compare.words import in_words
 
 SIZES = (64, 2048)  # pixels, each side
 SIZE_MULTIPLE = 8
@@ -215,13 +216,6 @@ class Request:
 def labelled(method: Method, settings: str) -> str:
     """The name of a method with these settings, as `Request.settings_of` says them."""
     return f"{method.label} ({settings})" if settings else method.label
-
-
-def in_words(value: object) -> str:
-    """A setting for readers: numbers short, and lists as they are typed."""
-    if isinstance(value, tuple):
-        return ", ".join(map(in_words, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def number(text: str) -> int | float | str:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from compare.methods import method_of
 from compare.report import Comparison, Result
-from compare.request import in_words
+from compare.words import in_words
 
 COLUMN = (352, 512)  # pixels a picture is wide on the sheet, at least and at most
 MARGIN = 16

@@ -10,7 +10,8 @@ from itertools import pairwise
 from compare.errors import InvalidRequest
 from compare.methods import BASELINE, Method, method_of
 from compare.report import HARD_TO_SEE, INVISIBLE
-from compare.request import Request, in_words
+from compare.request import Request
+from compare.words import in_words
 from page.bars import Bars
 from page.charts import Axis, Mark, Series, all_series
 from page.explore import PSNR

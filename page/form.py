@@ -12,7 +12,8 @@ from gradio.events import Dependency
 from compare.methods import known_methods
 from compare.models.load import LoadedPipeline
 from compare.report import Comparison
-from compare.request import OPTIONAL_NUMBERS, POOLINGS, SIZE_MULTIPLE, SIZES, in_words
+from compare.request import OPTIONAL_NUMBERS, POOLINGS, SIZE_MULTIPLE, SIZES
+from compare.words import in_words
 from page.api import SETTINGS, UNLISTED
 from page.html import render
 from page.memory import REMEMBER

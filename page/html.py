@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from compare.request import in_words
+from compare.words import counted, duration, in_words
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -19,7 +19,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.globals["in_words"] = in_words
+TEMPLATES.globals |= {"in_words": in_words, "counted": counted, "duration": duration}
 TEMPLATES.filters["base64"] = lambda text: b64encode(text.encode()).decode()
 
 

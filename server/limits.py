@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from compare.errors import InvalidRequest
 from compare.request import PROMPT_CHARACTERS, REPEATS, Request, field_of
+from compare.words import counted, duration
 
 
 def _limit(default: int, most: int, about: str) -> int:
@@ -44,17 +45,21 @@ class Limits:
         work = request.width * request.height * request.steps * pictures / 1e6
         if work > self.megapixel_steps:
             raise InvalidRequest(
-                f"{request.width}×{request.height} pixels × {request.steps} steps × "
-                f"{len(request.methods)} methods × {request.repeats} repeats are {work:.0f} megapixel-steps; "
-                f"this server allows {self.megapixel_steps} in a request. Take fewer pixels, steps, methods "
-                "or repeats."
+                f"{_work_of(request)} are {work:.0f} megapixel-steps; this server allows "
+                f"{self.megapixel_steps} in a request. Take fewer pixels, steps, methods or repeats."
             )
 
     def check_seconds(self, request: Request, seconds: float) -> None:
         """Raise `InvalidRequest` if a run that takes so many seconds would be stopped before its end."""
         if seconds > self.seconds:
             raise InvalidRequest(
-                f"{request.width}×{request.height} pixels × {request.steps} steps × {len(request.methods)} "
-                f"methods × {request.repeats} repeats would take about {seconds:.0f} seconds here, and this "
-                f"server stops a run after {self.seconds}. Take fewer pixels, steps, methods or repeats."
+                f"{_work_of(request)} would take about {duration(seconds)} here, and this server stops a run "
+                f"after {duration(self.seconds)}. Take fewer pixels, steps, methods or repeats."
             )
+
+
+def _work_of(request: Request) -> str:
+    methods, repeats = counted(len(request.methods), "method"), counted(request.repeats, "repeat")
+    return (
+        f"{request.width}×{request.height} pixels × {counted(request.steps, 'step')} × {methods} × {repeats}"
+    )

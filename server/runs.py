@@ -29,6 +29,7 @@ from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.report import PlanSummary
 from compare.request import Request
+from compare.words import duration
 from server.front_door.visits import Visit
 from server.limits import Limits
 from server.metrics import Metrics
@@ -215,7 +216,7 @@ class Runs:
         if self.closing:  # since it was accepted
             job.stop.ask(STOPPED_BY_CLOSING)
         took_too_long = (
-            f"Stopped: a run may take {self.limits.seconds} seconds on this server. "
+            f"Stopped: a run may take {duration(self.limits.seconds)} on this server. "
             "Take fewer pixels, steps, methods or repeats."
         )
         timer = threading.Timer(self.limits.seconds, job.stop.ask, [took_too_long])

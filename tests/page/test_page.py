@@ -216,7 +216,7 @@ def test_a_run_that_would_not_end_in_time_is_refused_with_what_it_would_take(loa
     page.runs.run = None  # calling it would be an error
     (only,) = asked(page, Session(), **long)
     assert list(only) == [page.view.message]
-    assert "seconds here, and this server stops a run after 1." in only[page.view.message]
+    assert "here, and this server stops a run after 1.0 s." in only[page.view.message]
 
 
 def test_each_picture_is_encoded_once(page: Page, monkeypatch) -> None:

@@ -132,7 +132,7 @@ class TestAfterAFault:
         ):
             *_, last = events
         assert [result.method for result in last.comparison.results] == ["baseline"]
-        assert "a run may take 1 seconds on this server" in job.stop.because
+        assert "a run may take 1.0 s on this server" in job.stop.because
 
     def test_its_pace_is_known_once_it_was_judged_and_no_visitor_paid_for_it(self, loaded) -> None:
         def plan(request: Request) -> dict[str, PlanSummary]:
