@@ -139,13 +139,13 @@ def add_form(loaded: LoadedPipeline, first: dict[str, Any], limits: Limits) -> F
 
 
 def first_settings(loaded: LoadedPipeline, example: Comparison | None) -> dict[str, Any]:
-    """What the form says at first, in the order of `SETTINGS`: the example's settings if this model made it,
-    or else those that suit the model."""
+    """What the form says at first, in the order of `SETTINGS`: the example's, timed once, if this model made
+    it, or else those that suit the model."""
     first = loaded.request(loaded.examples[0])
     if example is not None:
         first = replace(first, methods=example.request.methods)
         if example.model.source == loaded.info.source:
-            first = example.request
+            first = replace(example.request, repeats=1)  # three times would be three times the wait
     known = [method.id for method in known_methods()]
     settings = {name: as_typed(name, getattr(first, name)) for name in SETTINGS}
     return {**settings, "methods": [id for id in first.methods if id in known]}
