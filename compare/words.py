@@ -18,7 +18,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, or minutes from two on."""
+    """Seconds, or minutes from two on; with a tenth, so that a time over a limit does not read like it."""
     if seconds >= SECONDS_UP_TO:
-        return f"{seconds / 60:.0f} min"
+        return f"{round(seconds / 60, 1):g} min"
     return f"{seconds:.1f} s" if seconds < 9.5 else f"{seconds:.0f} s"

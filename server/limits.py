@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 
 from compare.errors import InvalidRequest
 from compare.request import PROMPT_CHARACTERS, REPEATS, Request, field_of
@@ -45,7 +46,7 @@ class Limits:
         work = request.width * request.height * request.steps * pictures / 1e6
         if work > self.megapixel_steps:
             raise InvalidRequest(
-                f"{_work_of(request)} are {work:.0f} megapixel-steps; this server allows "
+                f"{_work_of(request)} are {ceil(work)} megapixel-steps; this server allows "
                 f"{self.megapixel_steps} in a request. Take fewer pixels, steps, methods or repeats."
             )
 

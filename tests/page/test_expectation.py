@@ -59,7 +59,7 @@ def test_no_seconds_before_anything_was_timed(plans: dict) -> None:
 
 def test_too_long_for_the_server(plans: dict) -> None:
     words = said(with_ceilings(plans, 2.15), 750, width=1920, height=1080)
-    assert "1920×1080 would take about 12 min here" in words
+    assert "1920×1080 would take about 12.5 min here" in words
     assert "stops a run after 10 min" in words
 
 

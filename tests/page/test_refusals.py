@@ -81,7 +81,7 @@ def test_any_json_is_taken_as_it_is_or_refused_and_page_and_api_say_the_same(
         (
             Limits(megapixel_steps=1),
             {"width": 1024, "height": 1024, "steps": 1, "methods": ["baseline"], "repeats": 1},
-            "1024×1024 pixels × 1 step × 1 method × 1 repeat are 1 megapixel-steps",
+            "1024×1024 pixels × 1 step × 1 method × 1 repeat are 2 megapixel-steps",
         ),
         (Limits(prompt_characters=4), {}, "The prompt can have 4 characters on this server; this one has 5"),
         (Limits(prompt_characters=8), {"negative_prompt": "a" * 9}, "The negative prompt can have 8"),
