@@ -26,6 +26,10 @@ RESULTS = PROJECT / "docs" / "results"
 SWEEPS = (("large",), ("centre", "time"), ("between",), ("larger",))
 """Of the study of the rotating grid: for each chart the sweeps that it shows. A later one adds only methods
 that those before it have not."""
+FRONTIER = ("256", "512", "shares", "factors")
+"""Of the study of all methods: the sweeps that say how close they stay,"""
+FRONTIER_TIMES = tuple(f"times{size}{plan}" for size in ("", "-256") for plan in ("", "-factors", "-shares"))
+"""and those that say how long they take."""
 BENCHES = (
     ("h200/sdxl-1024", "h200/sdxl-1536", "h200/sdxl-2048"),
     ("h200/sd15", "h200/sd15-2048"),
@@ -59,6 +63,43 @@ class MethodPoint(_Record):
     pictures: int
     speedup: Quartiles
     psnr: Quartiles
+
+
+class FrontierPoint(_Record):
+    """A method at one of its settings: medians over the pictures that all methods of its size have."""
+
+    method: str
+    setting: str
+    in_words: str
+    """The same, as in "factor 2"."""
+    speedup: float
+    psnr: float
+    flip: float
+    pictures: int
+    timed: int
+    """How many pictures were timed."""
+    is_joined: bool
+    """Whether its setting is one of a row of numbers."""
+    is_best: bool
+    """Whether none is faster and closer."""
+
+
+class Frontier(_Record):
+    """Every method at one size."""
+
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    model: str
+    weights: str
+    """Their fingerprint."""
+    shipped: bool
+    """Whether they are those of the bundled model as it is now."""
+    device: str
+    """That of the times."""
+    command: str
+    points: tuple[FrontierPoint, ...]
 
 
 class Curves(_Record):
@@ -136,6 +177,8 @@ class Work(_Record):
 class Figures(_Record):
     """`assets/figures.json`."""
 
+    frontiers: tuple[Frontier, ...]
+    """From large to small."""
     curves: tuple[Curves, ...]
     benches: tuple[Speeds, ...]
     work: tuple[Work, ...]
@@ -173,11 +216,63 @@ def figures() -> Figures:
 
     shipped = fingerprint(load_pipeline(BUNDLED, device="cpu").pipe)
     return Figures(
+        frontiers=_frontiers(shipped),
         curves=tuple(_curves(sweeps, shipped) for sweeps in SWEEPS),
         benches=tuple(map(_speeds, BENCHES)),
         work=tuple(_work(architecture, size) for architecture, size in COUNTED),
         rotation=offset_order(FACTOR),
         forecast=Forecast().steps(STEPS),
+    )
+
+
+def _frontiers(shipped: str) -> tuple[Frontier, ...]:
+    from compare.study import frontier
+    from compare.study.rows import read_sweep
+
+    folder = RESULTS / "what-to-use"
+    closeness, times = (
+        [read_sweep(folder / sweep) for sweep in sweeps] for sweeps in (FRONTIER, FRONTIER_TIMES)
+    )
+    timed = [row for _, rows in times for row in rows]
+    points = frontier.points([row for _, rows in closeness for row in rows], timed)
+    first, *_ = timed
+    ((model, weights, device),) = {
+        (setup.model, setup.weights, row.device) for setup, rows in times for row in rows
+    }
+    command = "python -m compare.study.frontier"
+    for option, sweeps in (("closeness", FRONTIER), ("times", FRONTIER_TIMES)):
+        command += f" --{option} {' '.join(f'docs/results/what-to-use/{sweep}' for sweep in sweeps)}"
+    by_size: dict[tuple[int, int], list[frontier.Point]] = {}
+    for point in points:
+        by_size.setdefault((point.width, point.height), []).append(point)
+    return tuple(
+        Frontier(
+            width=width,
+            height=height,
+            steps=first.steps,
+            guidance_scale=first.guidance_scale,
+            model=model,
+            weights=weights,
+            shipped=weights == shipped,
+            device=device,
+            command=f"{command} --out .",
+            points=tuple(
+                FrontierPoint(
+                    method=point.line.id,
+                    setting=point.setting,
+                    in_words=point.in_words,
+                    speedup=_rounded(point.speedup),
+                    psnr=_rounded(point.psnr),
+                    flip=_rounded(point.flip),
+                    pictures=point.pictures,
+                    timed=point.timed,
+                    is_joined=point.is_joined,
+                    is_best=point in frontier.frontier(of_size),
+                )
+                for point in of_size
+            ),
+        )
+        for (width, height), of_size in sorted(by_size.items(), reverse=True)
     )
 
 

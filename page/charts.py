@@ -7,9 +7,12 @@ be focused and has a name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from compare.methods import METHODS, Method
+from compare.report import HARD_TO_SEE, INVISIBLE
+from page.verdict import in_words
 
 SHAPES = ("square", "disc", "diamond", "drop")
 """Beside their colours, for those who cannot tell these apart."""
@@ -53,12 +56,14 @@ class Mark:
     x: float
     y: float
     text: str
-    """In the point, at most two characters."""
+    """In the point, at most three characters."""
     title: str
     facts: tuple[tuple[str, str], ...]
     """What it says to those who point at it."""
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
+    is_joined: bool = True
+    """Whether the line of its method goes through it."""
     comparison: str = ""
     """The id of the comparison whose pictures a click brings; "" if there are none."""
 
@@ -66,6 +71,56 @@ class Mark:
     def name(self) -> str:
         """For screen readers."""
         return f"{self.title}: " + ", ".join(f"{fact} {value}" for fact, value in self.facts)
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """Points over speed-up (from left to right) and closeness to Baseline in dB (from below), a line for each
+    method, and the words for what somebody sees of a difference."""
+
+    across: Axis
+    up: Axis
+    marks: tuple[Mark, ...]
+    best: tuple[Mark, ...] = ()
+    """Those that no other beats, from slow to fast, if they are to be drawn as a path."""
+
+    @property
+    def lines(self) -> list[tuple[Series, str]]:
+        """Each method's points, in an SVG of 100 × 100."""
+        by_series: dict[Series, list[Mark]] = {}
+        for mark in self.marks:
+            of_series = by_series.setdefault(mark.series, [])
+            of_series += [mark] if mark.is_joined else []
+        return [(series, _path(marks)) for series, marks in by_series.items()]
+
+    @property
+    def frontier(self) -> str:
+        return _path(self.best)
+
+    @property
+    def bands(self) -> list[tuple[float, float, str]]:
+        """From where to where, in percent, a difference is seen as these words say."""
+        edges = pairwise((self.up.low, HARD_TO_SEE, INVISIBLE, self.up.high))
+        return [(self.up.at(low), self.up.at(high), in_words(low)) for low, high in edges]
+
+
+def spaced(marks: Iterable[Mark], across: float, up: float) -> list[Mark]:
+    """The marks, without the text of those that stand too near to an earlier one.
+
+    Args:
+        across, up: what a text takes, in percent of the plot.
+    """
+    kept: list[Mark] = []
+    for mark in marks:
+        crowded = any(
+            other.text and abs(other.x - mark.x) < across and abs(other.y - mark.y) < up for other in kept
+        )
+        kept.append(replace(mark, text="") if crowded else mark)
+    return kept
+
+
+def _path(marks: Iterable[Mark]) -> str:
+    return " ".join(f"{mark.x:g},{100 - mark.y:g}" for mark in marks)
 
 
 def all_series(methods: Iterable[str]) -> dict[str, Series]:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from compare.errors import InvalidRequest
 from compare.methods import BASELINE, Method, method_of
-from compare.report import HARD_TO_SEE, INVISIBLE
 from compare.request import Request
 from compare.words import in_words
 from page.bars import Bars
-from page.charts import Axis, Mark, Series, all_series
+from page.charts import Axis, Closeness, Mark, Series, all_series
 from page.explore import PSNR
 from page.html import render
 from page.verdict import Column
-from page.verdict import in_words as seen_as
 
 TICK = 0.25
 """Between two lines of the axis of speed-ups."""
@@ -143,7 +140,10 @@ class Exploration:
 
     def html(self, ids: Sequence[str]) -> str:
         """The chart and the table. `ids` are those of the comparisons that are kept."""
-        return render("exploration", exploration=self, chart=chart_of(self.kept(ids))) if self.points else ""
+        if not self.points:
+            return ""
+        measured = self.kept(ids)
+        return render("exploration", exploration=self, measured=measured, chart=chart_of(measured))
 
     @property
     def standing(self) -> str:
@@ -151,31 +151,11 @@ class Exploration:
         return render("exploration_standing", exploration=self)
 
 
-@dataclass(frozen=True)
-class Chart:
-    """Closeness over speed-up, in percent of the plot."""
-
-    points: tuple[Point, ...]
-    marks: tuple[Mark, ...]
-    lines: tuple[tuple[Series, str], ...]
-    """The points of a polyline, in an SVG of 100 × 100."""
-    axes: tuple[Axis, Axis]
-    bands: tuple[tuple[float, float, str], ...]
-    """From where to where a difference is seen so."""
-
-
-def chart_of(points: Sequence[Point]) -> Chart:
+def chart_of(points: Sequence[Point]) -> Closeness:
     """The points, on axes on which all of them lie."""
     across, up = _speedups(points), _closeness(points)
     series = all_series(point.method for point in points)
-    marks = tuple(_mark(point, series[point.method], across, up) for point in points)
-    lines = (
-        (one, " ".join(f"{mark.x:g},{100 - mark.y:g}" for mark in marks if mark.series is one))
-        for one in series.values()
-    )
-    edges = pairwise((up.low, HARD_TO_SEE, INVISIBLE, up.high))
-    bands = tuple((up.at(low), up.at(high), seen_as(low)) for low, high in edges)
-    return Chart(tuple(points), marks, tuple(lines), (across, up), bands)
+    return Closeness(across, up, tuple(_mark(point, series[point.method], across, up) for point in points))
 
 
 def requests_of(settings: Mapping[str, object], factors: Sequence[str]) -> tuple[Request, ...]:

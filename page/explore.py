@@ -4,30 +4,59 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import gradio as gr
 
-from compare.figures import FILE, Curves, Figures, MethodPoint, MethodSpeed, Speeds, read_figures
+from compare.figures import (
+    FILE,
+    Curves,
+    Figures,
+    Frontier,
+    FrontierPoint,
+    MethodPoint,
+    MethodSpeed,
+    Speeds,
+    read_figures,
+)
 from compare.methods import method_of
 from compare.report import HARD_TO_SEE, INVISIBLE
-from page.charts import Axis, Mark, Series, all_series
+from page.charts import Axis, Closeness, Mark, Series, all_series, spaced
 from page.html import message, render
 from page.verdict import in_words
 
 NOT_HERE = "What has been measured is not in this copy of the project: assets/figures.json is missing."
 SPEEDUP = Axis(1.0, 2.3, (1.0, 1.25, 1.5, 1.75, 2.0, 2.25))
 PSNR = Axis(18, 48, (20, 30, 40))
-BANDS = tuple(
-    (low, high, in_words(low)) for low, high in pairwise((PSNR.low, HARD_TO_SEE, INVISIBLE, PSNR.high))
-)
-"""Of the difference to Baseline, by PSNR in dB."""
+"""Of the curves of ToDo and ToMe."""
+ALL_SPEEDUP = Axis(0.9, 3.4, (1.0, 1.5, 2.0, 2.5, 3.0))
+ALL_PSNR = Axis(15, 55, (20, 30, 40, 50))
+"""Of the charts with every method."""
+TEXT = (7.0, 4.2)
+"""What the text of a point takes of such a chart on a phone, in percent across and up."""
 TIMES = Axis(0.75, 3.0, (1.0, 1.5, 2.0, 2.5, 3.0))
 GROUP = 0.9
 """The part of a group's width that its methods take."""
+ANSWER = "docs/what-to-use.md"
 STUDY = "docs/rotating-grid.md"
 BENCHES = "docs/results/README.md"
+
+
+@dataclass(frozen=True)
+class FrontierChart:
+    """Every method at one size, and those that none beats."""
+
+    frontier: Frontier
+    plot: Closeness
+
+    @property
+    def size(self) -> str:
+        return f"{self.frontier.width}×{self.frontier.height}"
+
+    def fastest(self, psnr: float) -> FrontierPoint | None:
+        """Of the points that are at least so close to Baseline, in dB; None if none is and is faster."""
+        close = [point for point in self.frontier.points if point.psnr >= psnr and point.speedup > 1]
+        return max(close, key=lambda point: point.speedup, default=None)
 
 
 @dataclass(frozen=True)
@@ -35,10 +64,7 @@ class CurveChart:
     """Closeness over speed-up at one size."""
 
     curves: Curves
-    marks: tuple[Mark, ...]
-    lines: tuple[tuple[Series, str], ...]
-    """The points of a polyline, in an SVG of 100 × 100."""
-    axes: tuple[Axis, Axis] = (SPEEDUP, PSNR)
+    plot: Closeness
 
     @property
     def size(self) -> str:
@@ -105,12 +131,15 @@ def explore_html(file: Path = FILE) -> str:
     return render(
         "explore",
         figures=figures,
+        frontiers=frontier_charts(figures),
         curves=curve_charts(figures),
         speeds=speed_charts(figures),
-        bands=[(PSNR.at(low), PSNR.at(high), words) for low, high, words in BANDS],
+        closeness=((INVISIBLE, "invisible"), (HARD_TO_SEE, "hard to see")),
         in_words=in_words,
         label=lambda method: method_of(method).label,
+        name_of=name_of,
         document=document,
+        answer=ANSWER,
         study=STUDY,
         benches=BENCHES,
     )
@@ -123,6 +152,11 @@ def document(path: str) -> str | None:
     return f"https://huggingface.co/spaces/{space}/blob/main/{path}" if space else None
 
 
+def frontier_charts(figures: Figures) -> list[FrontierChart]:
+    series = all_series(point.method for frontier in figures.frontiers for point in frontier.points)
+    return [_frontier_chart(frontier, series) for frontier in figures.frontiers]
+
+
 def curve_charts(figures: Figures) -> list[CurveChart]:
     series = all_series(point.method for curves in figures.curves for point in curves.points)
     return [_curve_chart(curves, series) for curves in figures.curves]
@@ -133,14 +167,39 @@ def speed_charts(figures: Figures) -> list[SpeedChart]:
     return [_speed_chart(bench, series) for bench in figures.benches]
 
 
+def name_of(point: FrontierPoint) -> str:
+    """Method and setting, as in "ToDo, factor 2"."""
+    return f"{method_of(point.method).label}, {point.in_words}"
+
+
+def _frontier_chart(frontier: Frontier, series: dict[str, Series]) -> FrontierChart:
+    marks = spaced((_frontier_point(point, series[point.method]) for point in frontier.points), *TEXT)
+    best = [mark for point, mark in zip(frontier.points, marks, strict=True) if point.is_best]
+    best.sort(key=lambda mark: mark.x)
+    return FrontierChart(frontier, Closeness(ALL_SPEEDUP, ALL_PSNR, tuple(marks), tuple(best)))
+
+
+def _frontier_point(point: FrontierPoint, series: Series) -> Mark:
+    return Mark(
+        series=series,
+        x=ALL_SPEEDUP.at(point.speedup),
+        y=ALL_PSNR.at(point.psnr),
+        text=point.setting.replace(" ", "").removesuffix("%"),
+        title=name_of(point),
+        facts=(
+            ("speed-up", f"{point.speedup:.2f}×"),
+            ("PSNR", f"{point.psnr:.1f} dB"),
+            ("FLIP", f"{point.flip:.3f}"),
+            ("difference", in_words(point.psnr)),
+            ("pictures", f"{point.pictures}, timed: {point.timed}"),
+        ),
+        is_joined=point.is_joined,
+    )
+
+
 def _curve_chart(curves: Curves, series: dict[str, Series]) -> CurveChart:
-    marks = tuple(_point(point, series[point.method]) for point in curves.points)
-    lines = []
-    for one in series.values():
-        of_method = [mark for mark in marks if mark.series is one]
-        if of_method:
-            lines.append((one, " ".join(f"{mark.x:g},{100 - mark.y:g}" for mark in of_method)))
-    return CurveChart(curves, marks, tuple(lines))
+    marks = (_point(point, series[point.method]) for point in curves.points)
+    return CurveChart(curves, Closeness(SPEEDUP, PSNR, tuple(marks)))
 
 
 def _point(point: MethodPoint, series: Series) -> Mark:

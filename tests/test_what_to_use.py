@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -93,6 +95,32 @@ def test_its_command_prints_the_committed_table(name: str, monkeypatch, capsys) 
     for ours, theirs in zip(NUMBER.findall(printed), NUMBER.findall(committed), strict=True):
         last_digit = 10.0 ** -len(theirs.partition(".")[2])  # another numpy may round it the other way
         assert float(ours) == pytest.approx(float(theirs), abs=1.1 * last_digit)
+
+
+def test_the_numbers_beside_the_figure_are_in_its_table() -> None:
+    section = PAPER[PAPER.index("## All methods in one figure") :].partition("\n## ")[0]
+    table = (RESULTS / "frontier.md").read_text(encoding="utf-8")
+    points = re.findall(r"(\d\.\d\d×)\s+at\s+(\d\d\.\d) dB", section)
+    assert len(points) > 5
+    for speedup, psnr in points:
+        assert re.search(rf"^\|.*\| {speedup} \| \d+ \| {psnr} \|", table, re.M), (speedup, psnr)
+
+
+def test_the_commands_work_as_they_stand_there_from_the_projects_folder() -> None:
+    """Those that read rows: the sweeps before them take hours."""
+    blocks = re.findall(r"^```bash\n(.*?)^```$", PAPER, re.M | re.S)
+    reading = [block[block.index("export ") :] for block in blocks if "export " in block]
+    assert len(reading) == len([block for block in blocks if "cd docs" in block]) >= 4
+    (guidance,) = (lines for lines in reading if "guidance.md" in lines)
+    guidance = guidance.replace("> guidance.md", "")
+    python = f'PATH="{Path(sys.executable).parent}:$PATH"'
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{python}\n{guidance}"],
+        cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == (RESULTS / "guidance.md").read_text(encoding="utf-8").count("\n")
 
 
 def test_every_interval_in_its_tables_is_of_a_table_beside_the_rows() -> None:

@@ -31,8 +31,12 @@ from compare.study.studied import studied_method
 class Line:
     """One method through its settings."""
 
+    id: str
+    """Of the method in the registry that it stands for."""
     label: str
     colour: str
+    words: str
+    """What a setting is, with {} for its name: "factor {}"."""
     point: Callable[[Row], str]
     """How the row's setting is named beside its point."""
     has: Callable[[Row], bool]
@@ -40,13 +44,15 @@ class Line:
 
 def _of_factors(id: str) -> Line:
     method = studied_method(id)
-    return Line(method.label, method.colour, factor_of, lambda row: row.method == id)
+    return Line(id, method.label, method.colour, "factor {}", factor_of, lambda row: row.method == id)
 
 
-def _of_ids(label: str, id: str, points: dict[str, str]) -> Line:
-    """A method whose settings are entries of their own; ``id`` is the one that gives it its colour."""
-    colour = studied_method(id).colour
-    return Line(label, colour, lambda row: points[row.method], lambda row: row.method in points)
+def _of_ids(id: str, words: str, names: dict[str, str]) -> Line:
+    """A method whose settings are entries of their own."""
+    method = studied_method(id)
+    return Line(
+        id, method.label, method.colour, words, lambda row: names[row.method], lambda row: row.method in names
+    )
 
 
 PER_CENTS = (10, 20, 30, 40, 50, 60)
@@ -56,11 +62,13 @@ LINES = (
     _of_factors("todo-rotating"),
     _of_factors("todo-rotating+forecast"),
     _of_ids(
-        "Forecast", "forecast", {"forecast" if p == 30 else f"forecast-{p}": f"{p} %" for p in PER_CENTS}
+        "forecast",
+        "{} of the calls",
+        {"forecast" if p == 30 else f"forecast-{p}": f"{p} %" for p in PER_CENTS},
     ),
-    _of_ids("DeepCache", "deepcache", {"deepcache": "2", "deepcache-3": "3"}),
-    _of_ids("PAB", "pab", {"pab": "1 of 2"}),
-    _of_ids(FEWER_STEPS.label, FEWER_STEPS.id, {f"fewer-{p}": f"{p} %" for p in PER_CENTS}),
+    _of_ids("deepcache", "interval {}", {"deepcache": "2", "deepcache-3": "3"}),
+    _of_ids("pab", "interval {}", {"pab": "2"}),
+    _of_ids(FEWER_STEPS.id, "{} of the steps", {f"fewer-{p}": f"{p} %" for p in PER_CENTS}),
 )
 
 
@@ -81,6 +89,16 @@ class Point:
     """In dB; infinite if most of its pictures equal Baseline's."""
     flip: float | None
     ms_ssim: float | None
+
+    @property
+    def in_words(self) -> str:
+        """Its setting, as in "factor 2"."""
+        return self.line.words.format(self.setting)
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether its setting is one of a row of numbers: not one for each level."""
+        return "," not in self.setting
 
     def beats(self, other: Point) -> bool:
         """Faster and closer than the other; one of both may be equal."""
@@ -225,18 +243,13 @@ def _draw(panel: Axes, line: Sequence[Point], height: Callable[[Point], float | 
     drawn = [(point, value) for point, value in heights if value is not None and math.isfinite(value)]
     if not drawn:
         return
-    panel.plot(
-        [point.speedup for point, _ in drawn],
-        [value for _, value in drawn],
-        color=line[0].line.colour,
-        marker="o",
-        markersize=4,
-        label=line[0].line.label,
-    )
+    colour, joined = line[0].line.colour, [(p.speedup, value) for p, value in drawn if p.is_joined]
+    panel.plot(*zip(*joined, strict=True), color=colour, label=line[0].line.label)
+    panel.scatter([point.speedup for point, _ in drawn], [value for _, value in drawn], s=16, color=colour)
     for point, value in drawn:
         panel.annotate(
             point.setting, (point.speedup, value), (4, 4), textcoords="offset points", fontsize=7,
-            color=line[0].line.colour,
+            color=colour,
         )  # fmt: skip
 
 

@@ -11,18 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compare.figures import RESULTS, Curves, MethodPoint, Speeds, read_figures
+from compare.figures import (
+    FRONTIER,
+    FRONTIER_TIMES,
+    RESULTS,
+    Curves,
+    Frontier,
+    FrontierPoint,
+    MethodPoint,
+    Speeds,
+    read_figures,
+)
 from compare.methods import METHODS, method_of
 from page.charts import Axis, Mark, all_series
 from page.explore import (
-    BANDS,
+    ALL_PSNR,
+    ALL_SPEEDUP,
     NOT_HERE,
     PSNR,
     SPEEDUP,
+    TEXT,
     TIMES,
     curve_charts,
     document,
     explore_html,
+    frontier_charts,
     in_words,
     speed_charts,
 )
@@ -31,14 +44,31 @@ FIGURES = read_figures()
 PROJECT = RESULTS.parents[1]
 
 
-def rows_of(sweep: str) -> list[dict]:
-    lines = (RESULTS / "rotating-grid" / sweep / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+def rows_of(sweep: str, study: str = "rotating-grid") -> list[dict]:
+    lines = (RESULTS / study / sweep / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
+def charts() -> list[tuple[Mark, ...]]:
+    plots = [chart.plot for chart in (*frontier_charts(FIGURES), *curve_charts(FIGURES))]
+    return [*(plot.marks for plot in plots), *(chart.marks for chart in speed_charts(FIGURES))]
+
+
 def marks() -> list[Mark]:
-    charts = [*curve_charts(FIGURES), *speed_charts(FIGURES)]
-    return [mark for chart in charts for mark in chart.marks]
+    return [mark for chart in charts() for mark in chart]
+
+
+def is_of(row: dict, point: FrontierPoint) -> bool:
+    """Whether the row is of this method at this setting."""
+    per_cent = point.setting.removesuffix(" %")
+    if point.method == "forecast":
+        return row["method"] == ("forecast" if per_cent == "30" else f"forecast-{per_cent}")
+    if point.method == "fewer-steps":
+        return row["method"] == f"fewer-{per_cent}"
+    if point.method in ("deepcache", "pab"):
+        return row["method"] == ("deepcache-3" if point.setting == "3" else point.method)
+    factor = row["factor"] if isinstance(row["factor"], list) else [row["factor"]]
+    return (row["method"], ", ".join(map(str, factor))) == (point.method, point.setting)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +95,54 @@ def test_the_curves_have_every_method_and_factor_of_their_sweeps() -> None:
         sweeps = {point.sweep for point in curves.points}
         measured = {(row["method"], str(row["factor"])) for sweep in sweeps for row in rows_of(sweep)}
         assert {(point.method, point.factor) for point in curves.points} == measured
+
+
+@pytest.mark.parametrize("frontier", FIGURES.frontiers, ids=lambda frontier: str(frontier.width))
+def test_a_point_of_a_frontier_has_the_medians_of_the_pictures_that_all_methods_have(
+    frontier: Frontier,
+) -> None:
+    def of_size(sweeps: tuple[str, ...]) -> list[dict]:
+        rows = [row for sweep in sweeps for row in rows_of(sweep, "what-to-use")]
+        return [row for row in rows if (row["width"], row["height"]) == (frontier.width, frontier.height)]
+
+    scored, timed = of_size(FRONTIER), of_size(FRONTIER_TIMES)
+    of_points = [{row["prompt"]: row for row in scored if is_of(row, point)} for point in frontier.points]
+    common = set.intersection(*map(set, of_points))
+    assert len(common) >= 3
+    for point, rows in zip(frontier.points, of_points, strict=True):
+        assert point.pictures == len(common)
+        for name in ("psnr", "flip"):
+            middle = np.median([rows[prompt][name] for prompt in common])
+            assert getattr(point, name) == pytest.approx(middle, abs=1e-4)
+        speeds = [row["speedup"] for row in timed if is_of(row, point)]
+        assert (point.speedup, point.timed) == (pytest.approx(np.median(speeds), abs=1e-4), len(speeds))
+        better = [
+            other
+            for other in frontier.points
+            if other is not point and other.speedup >= point.speedup and other.psnr >= point.psnr
+        ]
+        assert point.is_best == (better == []), point
+
+
+def test_a_frontier_says_how_fast_one_gets_without_a_visible_change() -> None:
+    page = re.sub(r"<[^>]+>|\s+", " ", unescape(explore_html()))
+    page = re.sub(r"\s+", " ", page)
+    for chart in frontier_charts(FIGURES):
+        for least in (40, 30):
+            best = max(p.speedup for p in chart.frontier.points if p.psnr >= least)
+            assert chart.fastest(least).speedup == best
+            assert f"up to {best:.2f}×" in page
+        assert chart.fastest(99) is None
+
+
+def test_texts_of_points_have_room() -> None:
+    for chart in frontier_charts(FIGURES):
+        texts = [mark for mark in chart.plot.marks if mark.text]
+        assert len(texts) > len(chart.plot.marks) / 2
+        for at, mark in enumerate(texts):
+            assert len(mark.text) <= 3
+            for other in texts[:at]:
+                assert abs(mark.x - other.x) >= TEXT[0] or abs(mark.y - other.y) >= TEXT[1]
 
 
 @pytest.mark.parametrize("bench", FIGURES.benches, ids=lambda bench: bench.folders[0])
@@ -108,6 +186,10 @@ def test_no_point_lies_beyond_its_axes() -> None:
         for point in curves.points:
             assert SPEEDUP.low < point.speedup.middle < SPEEDUP.high
             assert PSNR.low < point.psnr.middle < PSNR.high
+    for frontier in FIGURES.frontiers:
+        for point in frontier.points:
+            assert ALL_SPEEDUP.low < point.speedup < ALL_SPEEDUP.high
+            assert ALL_PSNR.low < point.psnr < ALL_PSNR.high
     for bench in FIGURES.benches:
         for speed in bench.speeds:
             assert TIMES.low < speed.speedup < TIMES.high
@@ -121,7 +203,7 @@ def test_an_axis_says_where_a_value_stands() -> None:
 
 def test_faster_is_right_and_closer_is_up() -> None:
     points = [point for curves in FIGURES.curves for point in curves.points]
-    drawn = [mark for chart in curve_charts(FIGURES) for mark in chart.marks]
+    drawn = [mark for chart in curve_charts(FIGURES) for mark in chart.plot.marks]
     pairs = sorted(zip(points, drawn, strict=True), key=lambda pair: pair[0].psnr.middle)
     assert all(lower[1].y <= higher[1].y for lower, higher in pairwise(pairs))
     pairs.sort(key=lambda pair: pair[0].speedup.middle)
@@ -138,9 +220,10 @@ def test_closeness_in_words(psnr: float, words: str) -> None:
 
 
 def test_the_bands_of_words_cover_the_axis() -> None:
-    assert BANDS[0][0] == PSNR.low
-    assert BANDS[-1][1] == PSNR.high
-    assert all(lower[1] == higher[0] for lower, higher in pairwise(BANDS))
+    for chart in (*frontier_charts(FIGURES), *curve_charts(FIGURES)):
+        bands = chart.plot.bands
+        assert (bands[0][0], bands[-1][1]) == (0, 100)
+        assert all(lower[1] == higher[0] for lower, higher in pairwise(bands))
 
 
 def test_a_figure_can_be_read_on_the_colour_of_every_method() -> None:
@@ -156,12 +239,10 @@ def test_a_figure_can_be_read_on_the_colour_of_every_method() -> None:
 
 
 def test_two_methods_of_a_chart_never_look_alike() -> None:
-    for chart in [*curve_charts(FIGURES), *speed_charts(FIGURES)]:
-        looks = {
-            (mark.series.method.colour, mark.series.shape): mark.series.method.id for mark in chart.marks
-        }
-        assert len(looks) == len({mark.series.method.id for mark in chart.marks})
-        for mark in chart.marks:
+    for chart in charts():
+        looks = {(mark.series.method.colour, mark.series.shape): mark.series.method.id for mark in chart}
+        assert len(looks) == len({mark.series.method.id for mark in chart})
+        for mark in chart:
             assert mark.series.method is method_of(mark.series.method.id)
 
 
@@ -179,9 +260,9 @@ def test_the_commands_name_files_of_the_project() -> None:
 
 def test_the_page_says_which_weights_it_speaks_of() -> None:
     page = explore_html()
-    for curves in FIGURES.curves:
-        assert curves.weights in page
-        assert curves.device in page
+    for measured in (*FIGURES.frontiers, *FIGURES.curves):
+        assert measured.weights in page
+        assert measured.device in page
 
 
 def test_a_space_links_to_its_own_documents(monkeypatch: pytest.MonkeyPatch) -> None:

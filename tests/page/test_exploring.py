@@ -337,9 +337,9 @@ POINT = Point(
 def test_every_point_lies_on_its_axes(speedups: list[float], psnrs: list[float | None]) -> None:
     points = [replace(POINT, speedup=speedup, psnr=psnr) for speedup in speedups for psnr in psnrs]
     chart = chart_of(points)
-    across, up = chart.axes
+    across, up = chart.across, chart.up
     assert 2 <= len(across.ticks) <= 8
-    for axis in chart.axes:
+    for axis in (across, up):
         assert axis.low <= axis.ticks[0] <= axis.ticks[-1] <= axis.high
     for point, mark in zip(points, chart.marks, strict=True):
         assert mark.x == pytest.approx(
