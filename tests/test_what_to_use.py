@@ -18,6 +18,7 @@ from compare.study.curve import markdown, points
 from compare.study.row_folder import read_rows
 from compare.study.rows import Row, keys_of
 from compare.study.sweep import Sweep
+from page.verdict import in_words
 
 PROJECT = Path(__file__).resolve().parents[1]
 PLANS = PROJECT / "docs" / "what-to-use"
@@ -104,6 +105,21 @@ def test_the_numbers_beside_the_figure_are_in_its_table() -> None:
     assert len(points) > 5
     for speedup, psnr in points:
         assert re.search(rf"^\|.*\| {speedup} \| \d+ \| {psnr} \|", table, re.M), (speedup, psnr)
+
+
+def test_what_readme_says_of_the_costs_is_in_the_table() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    table = (RESULTS / "frontier.md").read_text(encoding="utf-8")
+    both = re.findall(
+        r"`ToDo\((?:factor=(\d), )?grid=\"rotating\"\)` and `Forecast\(\)` \| .* \| ([a-z ]+): (\d+) dB \|",
+        readme,
+    )
+    assert len(both) >= 4
+    cached = re.search(r"\| DeepCache \| .* \| ([a-z ]+): (\d+) dB \|", readme)
+    said = [("Rotating grid and Forecast", factor or "2", *cost) for factor, *cost in both]
+    for label, setting, word, decibels in [*said, ("DeepCache", "2", *cached.groups())]:
+        row = re.search(rf"^\| 512×512 \| {label} \| {setting} \| [\d.]+× \| \d+ \| ([\d.]+) \|", table, re.M)
+        assert (in_words(float(row[1])), f"{float(row[1]):.0f}") == (word, decibels)
 
 
 def test_the_commands_work_as_they_stand_there_from_the_projects_folder() -> None:
