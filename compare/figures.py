@@ -242,9 +242,6 @@ def _frontiers(shipped: str) -> tuple[Frontier, ...]:
     command = "python -m compare.study.frontier"
     for option, sweeps in (("closeness", FRONTIER), ("times", FRONTIER_TIMES)):
         command += f" --{option} {' '.join(f'docs/results/what-to-use/{sweep}' for sweep in sweeps)}"
-    by_size: dict[tuple[int, int], list[frontier.Point]] = {}
-    for point in points:
-        by_size.setdefault((point.width, point.height), []).append(point)
     return tuple(
         Frontier(
             width=width,
@@ -272,7 +269,7 @@ def _frontiers(shipped: str) -> tuple[Frontier, ...]:
                 for point in of_size
             ),
         )
-        for (width, height), of_size in sorted(by_size.items(), reverse=True)
+        for (width, height), of_size in sorted(frontier.by_size(points).items(), reverse=True)
     )
 
 

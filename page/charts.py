@@ -90,7 +90,8 @@ class Closeness:
         by_series: dict[Series, list[Mark]] = {}
         for mark in self.marks:
             of_series = by_series.setdefault(mark.series, [])
-            of_series += [mark] if mark.is_joined else []
+            if mark.is_joined:
+                of_series.append(mark)
         return [(series, _path(marks)) for series, marks in by_series.items()]
 
     @property

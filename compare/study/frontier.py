@@ -182,7 +182,7 @@ def markdown(points: Sequence[Point]) -> str:
         "| size | method | setting | speed-up | timed | PSNR, dB | FLIP | MS-SSIM | pictures | frontier |",
         f"|{'---|' * 10}",
     ]
-    for of_size in _by_size(points).values():
+    for of_size in by_size(points).values():
         best = frontier(of_size)
         for p in of_size:
             cells = [f"{p.width}×{p.height}", p.line.label, p.setting, f"{p.speedup:.2f}×", str(p.timed)]
@@ -196,7 +196,7 @@ def markdown(points: Sequence[Point]) -> str:
 def plot(points: Sequence[Point], file: Path) -> None:
     """A column of panels per size: PSNR and FLIP over speed-up, a line per method. The frontier is drawn
     below PSNR as a broad grey band; thin lines say from where on a difference is visible."""
-    sizes = _by_size(points)
+    sizes = by_size(points)
     figure = Figure(figsize=(6.4 * len(sizes), 8.6), dpi=110, layout="constrained")
     panels = figure.subplots(2, len(sizes), squeeze=False)
     for (psnr, flip), ((width, height), of_size) in zip(panels.T, sizes.items(), strict=True):
@@ -231,7 +231,8 @@ def _beside(panel: Axes, vertical: str) -> dict[str, object]:
     return {**place, "fontsize": 8, "color": "#777777"}
 
 
-def _by_size(points: Sequence[Point]) -> dict[tuple[int, int], list[Point]]:
+def by_size(points: Sequence[Point]) -> dict[tuple[int, int], list[Point]]:
+    """The points of each width and height."""
     sizes: dict[tuple[int, int], list[Point]] = {}
     for point in points:
         sizes.setdefault((point.width, point.height), []).append(point)

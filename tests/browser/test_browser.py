@@ -319,6 +319,10 @@ def test_two_windows_wait_for_each_other_and_keep_to_themselves(window) -> None:
     other.click("#compare")
     message(other, "Another comparison is running")
     expect(other.locator("#bars")).to_contain_text("In the queue, 1 comparison before this one")
+    other.set_viewport_size({"width": 390, "height": 844})
+    says, left = (other.locator(f".outcome .verdict .{name}") for name in ("says", "others"))
+    left.wait_for()
+    assert says.bounding_box()["y"] + says.bounding_box()["height"] <= left.bounding_box()["y"]
     other.click("#stop")
     message(other, "Stopped.")
     expect(bar(one, "baseline").locator("progress")).to_be_visible()  # not stopped by the other
