@@ -17,6 +17,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def queue_is_full(places: int) -> str:
+    """Why a comparison is not taken into a queue of so many places."""
+    return f"The queue is full: it holds {counted(places, 'comparison')}. Try again soon."
+
+
 def duration(seconds: float) -> str:
     """Seconds, or minutes from two on; with a tenth, so that a time over a limit does not read like it."""
     if seconds >= SECONDS_UP_TO:

@@ -29,7 +29,7 @@ from compare.experiment.run_queue import RunQueue
 from compare.experiment.worker import MACHINE
 from compare.report import PlanSummary
 from compare.request import Request
-from compare.words import duration
+from compare.words import duration, queue_is_full
 from server.front_door.visits import Visit
 from server.limits import Limits
 from server.metrics import Metrics
@@ -227,7 +227,7 @@ class Runs:
             with closing(self.run(job.request, job.stop, self.limits.in_line)) as events:
                 yield self._watched(job, events, timer)
         except QueueFull as error:  # since it was accepted
-            job.outcome, job.reason = "refused", refusal or self._queue_is_full
+            job.outcome, job.reason = "refused", str(error)
             raise RunFailed(job.reason) from error
         except InvalidRequest as error:
             job.outcome, job.reason = "refused", _without_values(str(error))
@@ -327,7 +327,7 @@ class Runs:
     def _no_place_for(self, visit: Visit) -> str:
         """Why this visitor cannot have one more place in the queue; empty if they can."""
         if len(self.queue) >= self.limits.in_line:
-            return self._queue_is_full
+            return queue_is_full(self.limits.in_line)
         own = sum(job.visit.visitor == visit.visitor for job in tuple(self._jobs))
         if own < self.limits.per_visitor:
             return ""
@@ -335,10 +335,6 @@ class Runs:
             f"You have {own} comparisons in the queue, and a visitor of this server can have "
             f"{self.limits.per_visitor}. Wait for one, or stop it."
         )
-
-    @property
-    def _queue_is_full(self) -> str:
-        return f"The queue is full: it holds {self.limits.in_line} comparisons. Try again soon."
 
 
 def _without_values(sentence: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from compare.errors import QueueFull
+from compare.words import queue_is_full
 
 POLL = 0.25  # seconds between two looks at whether waiting still makes sense
 
@@ -34,7 +35,7 @@ class RunQueue:
         place = Place(self)
         with self._changed:
             if max_length is not None and len(self._places) >= max_length:
-                raise QueueFull(f"{max_length} comparisons are in the queue: try again later.")
+                raise QueueFull(queue_is_full(max_length))
             self._places.append(place)
         try:
             yield place

@@ -155,7 +155,7 @@ class TestAfterAFault:
     def test_a_full_queue_is_said_at_once(self, loaded) -> None:
         runs = runs_of(loaded, in_line=1)
         first, second = (runs.accept({**SMALL, "steps": 100}, SOMEBODY, "api") for _ in range(2))
-        full = "The queue is full: it holds 1 comparisons"
+        full = "The queue is full: it holds 1 comparison."
         with runs.events(first) as events:
             next(events)
             with pytest.raises(InvalidRequest, match=full):
