@@ -22,7 +22,7 @@ def test_it_says_what_the_example_shows_and_that_the_page_comes() -> None:
     example = load_results(EXAMPLE)
     html = lobby_html(example)
     assert "The model is loading" in html
-    assert re.search(r"<h2>ToDo, rotating grid: \d\.\d× faster; the difference is \w+", html)
+    assert re.search(r"<h2>ToDo, rotating grid: \d\.\d\d× faster; the difference is \w+", html)
     for result in example:
         assert f'src="example/{result.method}.png"' in html
         assert f"<b>{result.label}</b>" in html
