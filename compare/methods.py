@@ -239,7 +239,7 @@ DEEPCACHE = Method(
     colour="#2b8cbe",
     enable=lambda pipe, request: rivals.deepcache(pipe, interval=2),
     package="DeepCache==0.1.1",
-    check=lambda pipe, request: rivals.require_one_call_a_step(pipe),
+    check=lambda pipe, request: rivals.require_fit_for_deepcache(pipe),
 )
 DEEPCACHE_3 = replace(
     DEEPCACHE,

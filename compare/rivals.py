@@ -36,18 +36,22 @@ def deepcache(pipe: DiffusionPipeline, interval: int) -> Iterator[None]:
             helper.disable()
 
 
-def require_one_call_a_step(pipe: DiffusionPipeline) -> None:
+def require_fit_for_deepcache(pipe: DiffusionPipeline) -> None:
     """DeepCache finds the place of a step by looking for its timestep in the scheduler's list. With two calls
     at one timestep it finds odd places only, and an interval of 2 would use the first step to the end.
 
     Raises:
-        InvalidRequest: the scheduler has such steps.
+        InvalidRequest: the scheduler has such steps; or the UNet has no middle block, which DeepCache wraps.
     """
-    if pipe.scheduler.order > 1:
+    scheduler = pipe.scheduler
+    # PNDM begins with Runge-Kutta steps, of several calls each, unless it is told to leave them out.
+    if scheduler.order > 1 or scheduler.config.get("skip_prk_steps") is False:
         raise InvalidRequest(
-            f"DeepCache cannot tell the steps of {type(pipe.scheduler).__name__} apart, which calls the UNet "
+            f"DeepCache cannot tell the steps of {type(scheduler).__name__} apart, which calls the UNet "
             "twice at a timestep: leave DeepCache out, or take a scheduler with one call a step."
         )
+    if pipe.unet.mid_block is None:
+        raise InvalidRequest("DeepCache needs a UNet with a middle block; this one has none: leave it out.")
 
 
 @contextmanager

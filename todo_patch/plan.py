@@ -170,7 +170,8 @@ def _plan_block(site: SelfAttention, method: ToDo | ToMe, grid: tuple[int, int])
                 tome.require_known(site)
             tome.require_room(grid, site.level, method)
             keys, sources, destinations = tome.kept_tokens(grid, method)
-            matching = 2 * sources * destinations * site.attn.query_dim
+            if keys < tokens:  # tomesd does not look for pairs if none is to be merged
+                matching = 2 * sources * destinations * site.attn.query_dim
     queries = keys if method.merge == "all" else tokens
     return BlockPlan(
         site.name,

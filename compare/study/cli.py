@@ -83,12 +83,14 @@ def _sweep(options: argparse.Namespace) -> int:
     from compare.study.shards import Shard
     from compare.study.sweep import Sweep
 
-    settings, shard = Sweep.load(options.file), Shard.parse(options.shard)
-    failed = 0
+    settings, without = Sweep.load(options.file).with_what_is_installed()
+    shard, failed = Shard.parse(options.shard), 0
     with _workers(options) as workers:
         requests = shard.of_requests(workers.requests(settings))
-        print_notes((*workers.notes, *on_small_pictures(requests)))
+        print_notes((*without, *workers.notes, *on_small_pictures(requests)))
         with sweep_folder(options.out, workers.setup) as folder, stopped_by_ctrl_c() as stop:
+            if untimed := [row for row in folder.rows if row.seconds is None and not options.no_times]:
+                print_notes([f"{len(untimed)} rows from before have no times: other folders can have them."])
             for done in tqdm(workers.sweep(requests, folder, stop), total=len(requests), unit="comparison"):
                 if isinstance(done, RunFailed):
                     failed += 1
@@ -125,6 +127,10 @@ def _workers(options: argparse.Namespace) -> AbstractContextManager[Worker | Ray
     for name, share in shares.items():
         if share is not None:
             check_whole(name, share, (1, 1024))
+    if options.model and Path(options.model).exists() and not Path(options.model).is_absolute():
+        raise InvalidRequest(
+            f"With --ray every machine opens the model itself: name {options.model} by its whole path."
+        )
     if options.device:
         raise InvalidRequest(
             f"With --ray there is no --device: {' or '.join(shares)} says what each worker has."
@@ -148,9 +154,12 @@ def _note(text: str) -> None:
 def _merge(options: argparse.Namespace) -> int:
     from compare.study.shards import merge
 
-    rows, double = merge(options.out, options.folders)
+    there = [folder for folder in options.folders if folder.is_dir()]
+    if missing := [folder for folder in options.folders if folder not in there]:
+        print_notes([f"Not there, so without their rows: {', '.join(map(str, missing))}."])
+    rows, double = merge(options.out, there)
     if double:
-        print_notes([f"{double} rows were there already, from another folder: the first stay."])
+        print_notes([f"{double} rows were there already: the first stay."])
     _show(rows, options.out)
     return 0
 
@@ -179,11 +188,14 @@ def _paired(options: argparse.Namespace) -> int:
         studied_method(id)
     found = []
     for folder in options.folders:
-        of_folder = contrasts(folder.name, read_rows(folder, Row), options.methods, options.against)
-        if not of_folder:
+        of_folder = contrasts(folder.resolve().name, read_rows(folder, Row), options.methods, options.against)
+        there = {contrast.method for contrast in of_folder}
+        if not there:
             raise InvalidRequest(
                 f"{folder} has no comparison of {options.against} with {' or '.join(options.methods)} in it."
             )
+        if missing := [id for id in options.methods if id not in there]:
+            print_notes([f"{folder} has no comparison of {options.against} with {', '.join(missing)}."])
         found += of_folder
     print(markdown(found), end="")
     if options.plot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ SENT = {"compare", "todo_patch", "assets"}
 """What of the project Ray copies to every machine: so all run the same code."""
 DEATHS = 2
 """After so many workers that died of the same comparison, it is given up."""
+PATIENCE = 60
+"""Seconds until it is said that no worker has started."""
 
 
 class RayWorkers:
@@ -112,8 +115,9 @@ class RayWorkers:
     ) -> Iterator[list[Row] | RunFailed]:
         """As `Worker.sweep`. Rows are written here, in the order in which comparisons end.
 
-        The comparison of a worker that dies is given to another one, and Ray starts the worker again. A
-        comparison of which several workers died yields an error in its place.
+        The comparison of a worker that dies is given to another one, and Ray starts the worker again; so is
+        that of a worker that raises what is no fault of the request, as a broken GPU does. A comparison of
+        which several workers died yields an error in its place.
 
         Raises:
             InvalidRequest: a worker has other weights or versions than the first.
@@ -142,28 +146,40 @@ class RayWorkers:
     @property
     def _loaded(self) -> _Loaded:
         """The first worker that has the model in memory. Waits for it."""
+        since = time.monotonic()
+        said = False
         while self._first is None:
             if not self._jobs:
                 raise RunFailed("No worker could load the model.")
             for _ in self._ended():
                 pass  # none runs a comparison yet
+            if not said and self._first is None and time.monotonic() - since > PATIENCE:
+                self._note(
+                    f"No worker has loaded the model within {PATIENCE} seconds. If other work of the cluster "
+                    "has its GPUs or CPUs (`ray status` says so), this one waits for them."
+                )
+                said = True
         return self._first
 
     def _start(self) -> None:
         shares = _shares(self._gpus, self._cpus)
         for share in shares:
-            device = "cuda" if share.gpus else "cpu"
-            actor = _Actor.options(
-                num_gpus=share.gpus,
-                num_cpus=share.cpus,
-                max_restarts=-1,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(share.node, soft=False),
-            ).remote(partial(self._load, device=device, timed=share.alone), max(1, share.cpus))
-            self._run(_Member(actor, share.host), None)
+            self._run(self._member(share), None)
         hosts = Counter(share.host for share in shares)
         self._note("Workers: " + ", ".join(f"{count} on {host}" for host, count in hosts.items()) + ".")
         if not all(share.alone for share in shares):
             self._note("Times are not taken where workers share the CPU of a machine.")
+
+    def _member(self, share: _Share) -> _Member:
+        actor = _Actor.options(
+            num_gpus=share.gpus,
+            num_cpus=share.cpus,
+            max_restarts=-1,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(share.node, soft=False),
+        ).remote(
+            partial(self._load, device="cuda" if share.gpus else "cpu", timed=share.alone), max(1, share.cpus)
+        )
+        return _Member(actor, share)
 
     def _run(self, member: _Member, request: Request | None) -> None:
         call = member.actor.load.remote() if request is None else member.actor.rows.remote(request)
@@ -176,9 +192,12 @@ class RayWorkers:
             try:
                 given = ray.get(call)
             except RayTaskError as error:
-                if isinstance(error.cause, ModelNotLoaded):
-                    raise ModelNotLoaded(f"On {member.host}: {error.cause}") from error
-                raise error.cause from error
+                if isinstance(error.cause, InvalidRequest):
+                    raise error.cause from error
+                if request is None:
+                    raise ModelNotLoaded(f"On {member.host}: {_first_line(error.cause)}") from error
+                ray.kill(member.actor)  # what it holds may be broken
+                given = self._lost(self._member(member.share), request, error.cause)
             except RayError as error:
                 given = self._lost(member, request, error)
             if request is not None:
@@ -200,14 +219,16 @@ class RayWorkers:
             )
         self._idle.append(member)
 
-    def _lost(self, member: _Member, request: Request | None, error: RayError) -> _Died | None:
+    def _lost(self, member: _Member, request: Request | None, error: Exception) -> _Died | None:
         if request is None:
             self._note(
                 f"A worker on {member.host} died while it loaded the model, and is left out: "
                 f"{_first_line(error)}"
             )
             return None
-        self._note(f"A worker on {member.host} died in a comparison, and is started again.")
+        self._note(
+            f"A worker on {member.host} died in a comparison, and is started again: {_first_line(error)}"
+        )
         self._run(member, None)
         return _Died(
             f"{DEATHS} workers died of “{request.prompt}” at {request.width}×{request.height}, the last on "
@@ -243,7 +264,11 @@ class _Actor:
 @dataclass(frozen=True, eq=False)
 class _Member:
     actor: ActorHandle
-    host: str
+    share: _Share
+
+    @property
+    def host(self) -> str:
+        return self.share.host
 
 
 @dataclass(frozen=True)

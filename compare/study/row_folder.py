@@ -30,13 +30,15 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def read_rows(folder: Path, row: type[R]) -> list[R]:
-    """The whole rows that a `RowFolder` has written so far.
+    """The whole rows that a `RowFolder` has written so far: none at first.
 
     Raises:
         InvalidRequest: the file cannot be read, or a line is no such row.
     """
     path = folder / "rows.jsonl"
     rows: list[R] = []
+    if (folder / "setup.json").exists() and not path.exists():
+        return rows
     try:
         lines = path.read_bytes().splitlines(keepends=True)
         # A kill may have cut the last one short.
@@ -64,10 +66,15 @@ def read_setup(folder: Path, setup: type[S]) -> S:
 
 
 def difference(setup: S, other: S) -> tuple[str, object, object] | None:
-    """The first field in which they differ, with both values; None if they are equal."""
-    return next(
-        ((name, value, theirs) for name, value in setup if (theirs := getattr(other, name)) != value), None
-    )
+    """The first field in which they differ, with both values; None if there is none.
+
+    What one of them does not say does not count: it is of a folder from before that was noted.
+    """
+    for name in type(setup).model_fields:
+        ours, theirs = getattr(setup, name), getattr(other, name)
+        if ours != theirs and name in setup.model_fields_set & other.model_fields_set:
+            return name, ours, theirs
+    return None
 
 
 class RowFolder(Generic[R]):

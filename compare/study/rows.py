@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from diffusers import SchedulerMixin
 from pydantic import BaseModel
 
 from compare.errors import InvalidRequest
 from compare.experiment.device import environment
+from compare.experiment.flip import PACKAGE, PIXELS_PER_DEGREE
 from compare.methods import BASELINE
 from compare.models.load import LoadedPipeline
 from compare.models.weights_hash import fingerprint
@@ -35,6 +39,10 @@ class Setup(BaseModel, frozen=True):
     """Fingerprint of the network that reads the pictures; None if there is none."""
     lpips: str | None
     """File name of its network's weights; None if there are none."""
+    scheduler_settings: str | None = None
+    """Fingerprint of the scheduler's configuration. Folders from before it was noted do not have it."""
+    flip: str | None = None
+    """The package, and the pixels per degree; None if FLIP is not scored. Noted since then, too."""
 
     @classmethod
     def of(cls, loaded: LoadedPipeline, scorers: Scorers) -> Setup:
@@ -49,6 +57,8 @@ class Setup(BaseModel, frozen=True):
             diffusers=packages["diffusers"],
             classifier=scorers.classifier_id,
             lpips=None if scorers.lpips is None else BACKBONE,
+            scheduler_settings=_settings_of(loaded.pipe.scheduler),
+            flip=None if scorers.flip is None else f"{PACKAGE}, {PIXELS_PER_DEGREE:.1f} pixels per degree",
         )
 
 
@@ -150,6 +160,11 @@ def read_sweep(folder: Path) -> tuple[Setup, list[Row]]:
         InvalidRequest: it is no such folder.
     """
     setup, rows = read_setup(folder, Setup), read_rows(folder, Row)
+    if others := {row.weights for row in rows} - {None, setup.weights}:
+        raise InvalidRequest(
+            f"{folder} has rows of the weights {', '.join(sorted(others))}, and its setup.json says "
+            f"{setup.weights}: take them apart."
+        )
     machine = read_setup(folder, _Machine)
     if machine.hardware is None:
         return setup, rows
@@ -164,6 +179,18 @@ def read_sweep(folder: Path) -> tuple[Setup, list[Row]]:
     ]
 
 
+def check_same_weights(rows: Iterable[Row]) -> None:
+    """Raises `InvalidRequest` if scores of these rows must not be put into one number."""
+    if len(weights := {row.weights for row in rows}) > 1:
+        raise InvalidRequest(f"These rows are of different weights: {', '.join(sorted(map(str, weights)))}.")
+
+
+def check_one_device(rows: Iterable[Row]) -> None:
+    """Raises `InvalidRequest` if times of these rows must not be put into one number."""
+    if len(devices := {row.device for row in rows if row.seconds is not None}) > 1:
+        raise InvalidRequest(f"These times are of several devices: {', '.join(sorted(map(str, devices)))}.")
+
+
 def sweep_folder(folder: Path, setup: Setup) -> RowFolder[Row]:
     """Where rows of this setup are added.
 
@@ -176,6 +203,12 @@ def sweep_folder(folder: Path, setup: Setup) -> RowFolder[Row]:
             f"there: python -m compare merge NEW {folder}"
         )
     return RowFolder(folder, setup, Row)
+
+
+def _settings_of(scheduler: SchedulerMixin) -> str:
+    """16 hexadecimal digits that change with any setting of the scheduler."""
+    settings = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _device(hardware: str, threads: int, on_cpu: bool) -> str:

@@ -56,8 +56,11 @@ def merge(out: Path, folders: Sequence[Path]) -> tuple[list[Row], int]:
         folders: sweeps in them may be going on; their rows so far are taken.
 
     Raises:
-        InvalidRequest: the folders have different setups, or one is no sweep's; before anything is written.
+        InvalidRequest: there are no folders, they have different setups, or one is no sweep's; before
+            anything is written.
     """
+    if not folders:
+        raise InvalidRequest("None of these folders is there: nothing to merge.")
     sweeps = {folder: read_sweep(folder) for folder in folders}
     first, (setup, _) = next(iter(sweeps.items()))
     for folder, (other, _) in sweeps.items():

@@ -12,26 +12,31 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from compare.errors import InvalidRequest, OutOfMemory, RunFailed
 from compare.events import Finished
 from compare.experiment.measure import prepare
 from compare.experiment.worker import run
-from compare.methods import BASELINE, Method
+from compare.methods import BASELINE, METHODS, Method
 from compare.models.load import LoadedPipeline, load_pipeline, with_scheduler
 from compare.request import Request
 from compare.study.row_folder import RowFolder
 from compare.study.rows import Row, Setup, keys_of, rows_of
 from compare.study.scorers import Scorers
-from compare.study.studied import studied_methods
+from compare.study.studied import studied_method, studied_methods
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+T = TypeVar("T")
+Several = Annotated[list[T], Field(min_length=1)]
 
 
 class StudyRequest(Request):
@@ -48,18 +53,18 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
     What is left out is the model's own. Baseline runs in every comparison, whether it is named or not.
     """
 
-    prompts: list[str]
-    methods: list[str]
+    prompts: Several[str]
+    methods: Several[str]
     negative_prompt: str = ""
-    seeds: list[int] = [0]
-    factors: list[int | list[int]] = [2]
+    seeds: Several[int] = [0]
+    factors: Several[int | list[int]] = [2]
     """One number, or one for each level of attention grids, finest first."""
-    until: list[float | int] = [1.0]
+    until: Several[float | int] = [1.0]
     """Shares of the steps, from the first, in which ToDo and ToMe are on."""
-    sizes: list[int | list[int]] = []
+    sizes: Several[int | list[int]] | None = None
     """Pixels: a side, or [width, height]."""
-    steps: list[int] = []
-    guidance_scales: list[float | int] = []
+    steps: Several[int] | None = None
+    guidance_scales: Several[float | int] | None = None
     repeats: int = 1
 
     @classmethod
@@ -81,9 +86,16 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
             known = ", ".join(cls.model_fields)
             raise InvalidRequest(f"{file}: {place}: {first['msg']}. A sweep has {known}.") from error
 
+    def with_what_is_installed(self) -> tuple[Sweep, tuple[str, ...]]:
+        """The sweep without the methods whose package is not installed, and a sentence for each of those."""
+        missing = {method.id: method.missing for method in METHODS if method.missing}
+        left = [id for id in self.methods if id not in missing]
+        said = (f"Without a column: {missing[id]}" for id in dict.fromkeys(self.methods) if id in missing)
+        return self.model_copy(update={"methods": left}), tuple(said)
+
     def requests(self, loaded: LoadedPipeline) -> tuple[Request, ...]:
-        """All comparisons, checked against the model. Settings vary fastest: a sweep that is stopped
-        has all settings for its first prompts.
+        """All comparisons, each once, checked against the model. Settings vary fastest: a sweep that is
+        stopped has all settings for its first prompts.
 
         Raises:
             InvalidRequest: one of them cannot be run on this model; before anything is run.
@@ -92,11 +104,11 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
         methods = tuple(dict.fromkeys([BASELINE.id, *self.methods]))
         if methods == (BASELINE.id,):
             raise InvalidRequest("The sweep has no method but Baseline, which the others are measured by.")
-        sides = [size if isinstance(size, list) else [size, size] for size in self.sizes]
+        sides = [size if isinstance(size, list) else [size, size] for size in self.sizes or ()]
         for side in sides:
             if len(side) != 2:
                 raise InvalidRequest(f"A size is a side or [width, height], not {side}.")
-        requests = tuple(
+        requests = [
             StudyRequest(
                 prompt=prompt,
                 negative_prompt=self.negative_prompt,
@@ -105,7 +117,7 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
                 height=height,
                 steps=steps,
                 guidance_scale=guidance_scale,
-                factor=tuple(factor) if isinstance(factor, list) else factor,
+                factor=_shortest(factor) if isinstance(factor, list) else factor,
                 until=until,
                 methods=methods,
                 repeats=self.repeats,
@@ -119,12 +131,18 @@ class Sweep(BaseModel, frozen=True, extra="forbid", strict=True):
                 self.factors,
                 self.until,
             )
-        )
-        if not requests:
-            raise InvalidRequest("The sweep is empty: it needs a prompt, a seed, a factor and a share.")
-        for request in {(r.width, r.height, r.factor, r.until): r for r in requests}.values():
+        ]
+        settings = {(r.width, r.height, r.steps, r.guidance_scale, r.factor, r.until): r for r in requests}
+        for request in settings.values():
             prepare(loaded, request)
-        return requests
+        return tuple(dict.fromkeys(requests))
+
+
+def _shortest(factors: list[int]) -> int | tuple[int, ...]:
+    """The same factors in one way of writing: those of levels that are left as they are do not count."""
+    while len(factors) > 1 and factors[-1] == 1:
+        factors = factors[:-1]
+    return factors[0] if len(factors) == 1 else tuple(factors)
 
 
 @dataclass(frozen=True)
@@ -149,6 +167,17 @@ class Worker:
         return (*(note for note in (loaded.fallback, loaded.remark) if note), *self.scorers.missing)
 
     def requests(self, sweep: Sweep) -> tuple[Request, ...]:
+        """As `Sweep.requests`.
+
+        Raises:
+            InvalidRequest: also for methods that need times, if none are taken.
+        """
+        by_time = [id for id in sweep.methods if studied_method(id).needs]
+        if by_time and not self.timed:
+            raise InvalidRequest(
+                f"{by_time[0]} takes its number of steps from times, and none are taken here: name fewer-10 "
+                "to fewer-60 instead, or take times."
+            )
         return sweep.requests(self.loaded)
 
     def rows(self, request: Request, stop: threading.Event | None = None) -> list[Row] | OutOfMemory | None:

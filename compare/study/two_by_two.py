@@ -15,7 +15,7 @@ from compare.errors import InvalidRequest
 from compare.methods import TODO, TODO_ALL, TOME, TOME_KV
 from compare.study.curve import Point, Spread, points
 from compare.study.row_folder import read_rows
-from compare.study.rows import Row
+from compare.study.rows import Row, check_one_device, check_same_weights
 
 QUADRANTS = {"by similarity": (TOME, TOME_KV), "by the grid": (TODO_ALL, TODO)}
 """All tokens, and keys and values."""
@@ -54,9 +54,11 @@ def read_points(folders: Sequence[Path]) -> list[Point]:
     """The points of several sweeps, however often each of them timed a method.
 
     Raises:
-        InvalidRequest: a folder is not of a sweep.
+        InvalidRequest: a folder is not of a sweep, or they are of several weights or devices.
     """
-    rows = (row for folder in folders for row in read_rows(folder, Row))
+    rows = [row for folder in folders for row in read_rows(folder, Row)]
+    check_same_weights(rows)
+    check_one_device(rows)
     return points(row.model_copy(update={"repeats": 1}) for row in rows)
 
 

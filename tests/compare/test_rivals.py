@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import HeunDiscreteScheduler
+from diffusers import HeunDiscreteScheduler, PNDMScheduler
 
 from compare.__main__ import main
 from compare.errors import InvalidRequest
@@ -108,6 +108,19 @@ def test_deepcache_refuses_samplers_whose_steps_it_cannot_tell_apart(loaded, req
     with pytest.raises(InvalidRequest, match="HeunDiscreteScheduler"):
         next(events)
     finished(run(loaded, request_for(methods=("baseline", "pab"))))
+
+
+def test_deepcache_refuses_steps_of_several_calls_and_a_unet_that_it_cannot_wrap(loaded, request_for) -> None:
+    several = PNDMScheduler.from_config(loaded.pipe.scheduler.config, skip_prk_steps=False)
+    one = PNDMScheduler.from_config(loaded.pipe.scheduler.config, skip_prk_steps=True)
+    loaded.pipe.scheduler = several
+    with pytest.raises(InvalidRequest, match="PNDMScheduler"):
+        next(run(loaded, request_for(methods=("baseline", "deepcache"))))
+    loaded.pipe.scheduler = one
+    finished(run(loaded, request_for(methods=("baseline", "deepcache"))))
+    pipe = sd15_pipeline(mid_block_type=None)
+    with pytest.raises(InvalidRequest, match="middle block"), method_of("deepcache").on(pipe, None):
+        pass
 
 
 def test_pyramid_attention_broadcast_refuses_compiled_models(pipe) -> None:

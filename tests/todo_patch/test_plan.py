@@ -94,6 +94,7 @@ def counted(unet) -> int:
         ToDo(factor=(3, 2), merge="all"),
         ToMe(),
         ToMe(ratio=0.6, stride=3, levels=2),
+        ToMe(ratio=0.004),  # of so few tokens that none is merged
         ToMe(merge="keys-values"),
         ToMe(ratio=0.6, stride=3, levels=2, merge="keys-values"),
     ],

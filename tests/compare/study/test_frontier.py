@@ -52,8 +52,20 @@ def test_every_point_is_of_the_prompts_that_all_have(rows) -> None:
 
 def test_rows_of_other_settings_or_weights_are_refused(rows) -> None:
     for change in ({"steps": 9}, {"guidance_scale": 9.0}, {"weights": "others"}):
-        with pytest.raises(InvalidRequest, match="These sweeps"):
+        with pytest.raises(InvalidRequest, match=r"These (sweeps|rows)"):
             points(rows, [rows[0].model_copy(update=change)])
+
+
+def test_times_of_two_devices_are_never_averaged(rows) -> None:
+    faster = [row.model_copy(update={"device": "Faster GPU", "speedup": 9.0}) for row in rows]
+    with pytest.raises(InvalidRequest, match=r"times are of several devices: .*Faster GPU"):
+        points(rows, [*rows, *faster])
+    assert {point.speedup for point in points(rows, faster)} == {9.0}
+
+
+def test_a_method_without_times_takes_no_pictures_from_the_others(rows) -> None:
+    more = [*rows, rows[0].model_copy(update={"method": "pab"})]
+    assert points(more, rows) == points(rows, rows)
 
 
 def test_the_frontier_has_what_no_other_beats(rows) -> None:

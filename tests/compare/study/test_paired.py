@@ -39,6 +39,8 @@ def test_the_command_prints_the_table_and_draws_it(rows, sweep_folder, tmp_path,
     assert main(["paired", folder, folder, "--methods", "tome", "--plot", str(picture)]) == 0
     assert capsys.readouterr().out.count("| ToMe − ToDo |") == 4
     assert picture.stat().st_size > 10_000
+    assert main(["paired", folder, "--methods", "tome", "pab"]) == 0
+    assert "out has no comparison of todo with pab." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,11 @@ def load(folder: Path, device: str, timed: bool) -> Worker:
     return load_worker(str(folder), device, None, "sdpa", None, timed)
 
 
-def load_and_die(folder: Path, width: int, once: Path | None, device: str, timed: bool) -> Worker:
-    """A worker that is killed in the middle of a comparison of this latent width: always, or only the one
-    that makes the file `once`."""
+def load_and_die(
+    folder: Path, width: int, once: Path | None, device: str, timed: bool, broken: bool = False
+) -> Worker:
+    """A worker that is killed in the middle of a comparison of this latent width, or raises what a broken GPU
+    does: always, or only the one that makes the file `once`."""
 
     def die(unet: object, args: tuple) -> None:
         if args[0].shape[-1] != width:
@@ -54,6 +56,8 @@ def load_and_die(folder: Path, width: int, once: Path | None, device: str, timed
         with suppress(FileExistsError):
             if once is not None:
                 once.touch(exist_ok=False)
+            if broken:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
             os.kill(os.getpid(), signal.SIGKILL)
 
     worker = load(folder, device, timed)
@@ -123,6 +127,26 @@ def test_a_comparison_that_kills_every_worker_is_given_up_and_the_rest_is_done(
     (failed,) = [item for item in done if isinstance(item, RunFailed)]
     assert "2 workers died of “a fox” at 128×128" in str(failed)
     assert [row.width for row in read_rows(tmp_path / "out", Row)] == [64, 64]
+
+
+def test_a_worker_that_is_broken_costs_no_row(tiny_folder, tmp_path, address) -> None:
+    once, said = tmp_path / "broke", []
+    text = SETTINGS.replace(', "a cat"', "").replace("[2, 3]", "[2]")
+    broken = partial(load_and_die, tiny_folder, 8, once, broken=True)
+    done = rows_until(address, broken, tmp_path, text, 9, said)
+    assert once.exists()
+    assert [len(rows) for rows in done] == [2, 2]
+    (note,) = (note for note in said if "died" in note)
+    assert note.endswith("is started again: CUDA error: an illegal memory access was encountered")
+
+
+def test_a_model_in_a_folder_that_others_cannot_open_is_refused(
+    tiny_folder, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tiny_folder.parent)
+    command = ["sweep", str(written(tmp_path)), "--model", tiny_folder.name, "--ray"]
+    assert main(command) == 2
+    assert f"name {tiny_folder.name} by its whole path" in capsys.readouterr().err
 
 
 def test_workers_of_other_weights_are_refused(tiny_folder, tmp_path, address) -> None:

@@ -85,7 +85,8 @@ def test_a_row_that_two_folders_have_is_there_once(loaded, rows, sweep_folder, t
 
 @pytest.mark.parametrize("field", ["weights", "scheduler", "dtype"])
 def test_folders_of_other_weights_or_settings_are_refused(sweep_folder, tmp_path, field, capsys) -> None:
-    other = shutil.copytree(sweep_folder / "out", tmp_path / "other")
+    own = {"weights": "another"} if field == "weights" else {}  # rows name their weights, too
+    other = moved(sweep_folder / "out", tmp_path / "other", **own)
     setup = json.loads((other / "setup.json").read_text()) | {field: "another"}
     (other / "setup.json").write_text(json.dumps(setup))
     assert main(["merge", str(tmp_path / "merged"), str(sweep_folder / "out"), str(other)]) == 2
@@ -93,6 +94,28 @@ def test_folders_of_other_weights_or_settings_are_refused(sweep_folder, tmp_path
     assert printed.count("error: ") == 1
     assert f"with {field} another" in printed
     assert not (tmp_path / "merged").exists()
+
+
+def test_shards_that_have_only_begun_or_not_even_that_are_no_hindrance(
+    rows, sweep_folder, tmp_path, capsys
+) -> None:
+    begun = shutil.copytree(sweep_folder / "out", tmp_path / "begun")
+    (begun / "rows.jsonl").unlink()
+    waits = tmp_path / "waits"
+    assert main(["merge", str(tmp_path / "merged"), str(sweep_folder / "out"), str(begun), str(waits)]) == 0
+    assert f"note: Not there, so without their rows: {waits}." in capsys.readouterr().err
+    assert read_rows(tmp_path / "merged", Row) == rows
+    assert main(["merge", str(tmp_path / "merged"), str(waits)]) == 2
+    assert "nothing to merge" in capsys.readouterr().err
+
+
+def test_rows_that_are_not_of_the_folders_weights_are_refused(rows, sweep_folder, tmp_path) -> None:
+    mixed = shutil.copytree(sweep_folder / "out", tmp_path / "mixed")
+    strange = rows[0].model_copy(update={"weights": "others", "prompt": "a dog"})
+    with (mixed / "rows.jsonl").open("a") as file:
+        file.write(strange.model_dump_json() + "\n")
+    with pytest.raises(InvalidRequest, match="rows of the weights others"):
+        merge(tmp_path / "merged", [mixed])
 
 
 def test_a_folder_without_rows_is_refused(sweep_folder, tmp_path) -> None:

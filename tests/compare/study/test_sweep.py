@@ -10,6 +10,7 @@ import torch
 
 from compare.__main__ import main
 from compare.errors import InvalidRequest, OutOfMemory
+from compare.methods import method_of
 from compare.models.source import BUNDLED, CLASSIFIER
 from compare.models.vocabulary import Vocabulary
 from compare.study import sweep as sweep_module
@@ -95,6 +96,51 @@ def test_without_times_rows_have_scores_only(tiny_folder, tmp_path, capsys) -> N
     assert all(row.ssim > 0 and row.flop_speedup for row in rows)
 
 
+def test_rows_without_times_are_named_when_times_are_asked_for(tiny_folder, tmp_path, capsys) -> None:
+    file = written(tmp_path, SETTINGS.replace('"a fox", "a cat"', '"a fox"').replace("[2, 3]", "[2]"))
+    command = f"sweep {file} --out {tmp_path / 'out'} --model {tiny_folder} --device cpu".split()
+    assert main([*command, "--no-times"]) == 0
+    assert "have no times" not in capsys.readouterr().err
+    assert main(command) == 0
+    assert "note: 4 rows from before have no times" in capsys.readouterr().err
+
+
+def test_fewer_steps_are_not_taken_from_times_that_say_nothing(tiny_folder, tmp_path, capsys) -> None:
+    file = written(tmp_path, SETTINGS.replace('"tome"', '"fewer-steps"'))
+    command = f"sweep {file} --out {tmp_path / 'out'} --model {tiny_folder} --device cpu --no-times"
+    assert main(command.split()) == 2
+    assert "fewer-steps takes its number of steps from times" in capsys.readouterr().err
+
+
+def test_a_method_that_is_not_installed_is_a_column_less_and_named(
+    tiny_folder, tmp_path, monkeypatch, capsys
+) -> None:
+    absent = replace(method_of("deepcache"), package="no-such-package==1.0")
+    monkeypatch.setattr(sweep_module, "METHODS", (absent,))
+    file = written(tmp_path, SETTINGS.replace('"tome"', '"deepcache"').replace("[2, 3]", "[2]"))
+    assert main(f"sweep {file} --out {tmp_path / 'out'} --model {tiny_folder} --device cpu".split()) == 0
+    assert "note: Without a column: deepcache needs: pip install no-such-" in capsys.readouterr().err
+    assert {row.method for row in read_rows(tmp_path / "out", Row)} == {"todo"}
+
+
+def test_what_is_written_twice_is_run_once(loaded, tmp_path) -> None:
+    text = SETTINGS.replace('"a fox", "a cat"', '"a fox", "a fox"').replace("[1, 2]", "[1, 1]")
+    text = text.replace("[2, 3]", "[2, [2], [2, 1], [2, 2]]")
+    requests = Sweep.load(written(tmp_path, text)).requests(loaded)
+    assert [request.factor for request in requests] == [2, (2, 2)]
+
+
+def test_rows_of_another_setting_of_the_scheduler_are_not_added_to(loaded, rows, finished) -> None:
+    scheduler = loaded.pipe.scheduler
+    loaded.pipe.scheduler = type(scheduler).from_config(scheduler.config, timestep_spacing="trailing")
+    with pytest.raises(InvalidRequest, match="rows with scheduler_settings"):
+        swept(loaded, finished)
+    setup = json.loads((finished / "out" / "setup.json").read_text())
+    del setup["scheduler_settings"], setup["flip"]  # as in folders from before they were noted
+    (finished / "out" / "setup.json").write_text(json.dumps(setup))
+    assert swept(loaded, finished) == rows
+
+
 def test_a_network_that_reads_pictures_says_what_is_left_of_the_prompt(loaded, finished, tmp_path) -> None:
     vocabulary = Vocabulary.load(BUNDLED / "vocabulary.json")
     reads = replace(loaded, vocabulary=vocabulary, classifier_file=BUNDLED / CLASSIFIER)
@@ -158,8 +204,10 @@ def test_a_method_of_somebody_else_can_be_swept(loaded, tmp_path) -> None:
         ('prompts = ["a fox"]', "methods"),
         (SETTINGS + "speed = 3\n", "speed"),
         (SETTINGS.replace("seeds = [1, 2]", 'seeds = ["one"]'), "seeds"),
-        (SETTINGS.replace("seeds = [1, 2]", "seeds = []"), "The sweep is empty"),
-        (SETTINGS.replace('"tome", "todo"', ""), "no method but Baseline"),
+        (SETTINGS.replace("seeds = [1, 2]", "seeds = []"), "seeds: List should have at least 1 item"),
+        (SETTINGS.replace("[64]", "[]"), "sizes: List should have at least 1 item"),
+        (SETTINGS.replace('"tome", "todo"', '"baseline"'), "no method but Baseline"),
+        (SETTINGS.replace("tome", "forecast-50").replace("[2]", "[20, 4]"), "would forecast 2 of 4 steps"),
         (SETTINGS.replace("[2, 3]", "[1.5]"), "factors"),
         (SETTINGS.replace("[2, 3]", "[0]"), "Factor must be"),
         (SETTINGS.replace("[64]", "[[64, 64, 64]]"), r"\[width, height\]"),

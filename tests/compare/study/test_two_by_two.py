@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import shutil
 import sys
 
 import pytest
 
+from compare.errors import InvalidRequest
 from compare.study import two_by_two
 from compare.study.curve import points
 from compare.study.two_by_two import QUADRANTS, markdown
@@ -33,6 +35,16 @@ def test_each_method_is_in_the_row_of_which_and_the_column_of_what(four) -> None
 def test_rows_without_times_have_no_measured_speed_up(four) -> None:
     untimed = [row.model_copy(update={"speedup": None, "seconds": None}) for row in four]
     assert "measured" not in markdown(points(untimed))
+
+
+def test_folders_of_other_weights_or_times_of_two_devices_are_refused(four, tmp_path) -> None:
+    for change, says in (({"weights": "others"}, "weights"), ({"device": "Faster GPU"}, "several devices")):
+        other = tmp_path / says
+        shutil.copytree(tmp_path / "out", other)
+        lines = [row.model_copy(update=change).model_dump_json() + "\n" for row in four]
+        (other / "rows.jsonl").write_text("".join(lines))
+        with pytest.raises(InvalidRequest, match=says):
+            two_by_two.read_points([tmp_path / "out", other])
 
 
 def test_times_can_be_of_other_sweeps_with_other_repeats(four, tmp_path, monkeypatch, capsys) -> None:
