@@ -17,6 +17,9 @@ import yaml
 from packaging.requirements import Requirement
 
 import todo_patch
+from compare.experiment.flip import PACKAGE
+from compare.methods import METHODS
+from compare.study.cli import RAY
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -118,6 +121,17 @@ def test_every_pin_of_a_space_is_within_the_ranges_that_pip_is_given() -> None:
         (version,) = pin.specifier
         assert ranges[pin.name].specifier.contains(version.version), f"{pin} and {ranges[pin.name]}"
         assert ranges[pin.name].extras == pin.extras
+
+
+@pytest.mark.parametrize("extra", ["ray", "rivals", "flip"])
+def test_what_only_some_need_has_one_version_wherever_it_is_named(extra) -> None:
+    (pin,) = METADATA["optional-dependencies"][extra]
+    name = Requirement(pin).name
+    asked = {"ray": [RAY], "rivals": [m.package for m in METHODS if m.package], "flip": [PACKAGE]}[extra]
+    for file in ("requirements-dev.txt", "docs/cluster.md", "docs/sweep.md", "README.md"):
+        asked += re.findall(rf"\b{name}==[\d.]+\d", (PROJECT / file).read_text(encoding="utf-8"))
+    assert len(asked) >= 3
+    assert set(asked) == {pin}
 
 
 def _ranges() -> Iterator[Requirement]:
