@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,11 +30,27 @@ NUMBER = re.compile(r"[+-]?\d+\.\d+")
 SWEEPS = sorted(file.parent.name for file in RESULTS.glob("*/rows.jsonl") if file.parent.name != "truth")
 
 
-def commands() -> dict[str, list[str]]:
-    """By the file that each writes: the words of the `compare paired` commands in the paper."""
-    text = PAPER.replace("\\\n", " ")
-    found = re.findall(r"^python -m compare (paired .*) > (\S+)$", text, re.M)
-    return {name: shlex.split(words) for words, name in found}
+def blocks() -> list[str]:
+    """What the paper has one copy into a shell."""
+    return re.findall(r"^```bash\n(.*?)^```$", PAPER, re.M | re.S)
+
+
+def words_of(block: str) -> list[list[str]]:
+    """The words behind `python` of each command in a block, as bash hands them over; nothing is run."""
+    shown = """python() { printf '%s\\n' "$@"; echo; }"""
+    block = re.sub(r"> \$at/\S+\.md$", "", block, flags=re.M)
+    done = subprocess.run(["bash", "-euc", f"{shown}\n{block}"], capture_output=True, text=True, check=True)
+    return [command.splitlines() for command in done.stdout.rstrip().split("\n\n")]
+
+
+def tables() -> dict[str, str]:
+    """By the table that each writes: the blocks with `compare paired` in the paper."""
+    found = {}
+    for block in blocks():
+        written = re.search(r"> \$at/(\S+\.md)$", block, re.M)
+        if written and "compare paired" in block:
+            found[written[1]] = block
+    return found
 
 
 def unfinished() -> set[str]:
@@ -66,31 +82,30 @@ def test_the_table_of_a_sweep_follows_from_its_rows(sweep: str) -> None:
     assert markdown(points(read_rows(RESULTS / sweep, Row))) == table
 
 
-@pytest.mark.skipif("truth" in unfinished(), reason="not run to its end yet")
 def test_the_table_of_the_truth_follows_from_its_rows_and_is_in_the_paper() -> None:
     table = (RESULTS / "truth" / "table.md").read_text(encoding="utf-8")
     assert truth.markdown(read_rows(RESULTS / "truth", truth.Row)) == table
     assert table in PAPER
 
 
-@pytest.mark.skipif("python -m compare.study.frontier" not in PAPER, reason="not drawn yet")
 def test_the_frontier_follows_from_the_rows(monkeypatch, tmp_path) -> None:
-    text = PAPER.replace("\\\n", " ")
-    (words,) = re.findall(r"^python -m compare\.study\.frontier (.*)$", text, re.M)
-    words = shlex.split(words)
+    (block,) = (block for block in blocks() if "compare.study.frontier" in block)
+    (words,) = (words[2:] for words in words_of(block) if words[:2] == ["-m", "compare.study.frontier"])
     out = words.index("--out") + 1
-    table = (RESULTS / words[out] / "frontier.md").read_text(encoding="utf-8")
+    table = (PROJECT / words[out] / "frontier.md").read_text(encoding="utf-8")
     words[out] = str(tmp_path)
-    monkeypatch.chdir(RESULTS)
+    monkeypatch.chdir(PROJECT)
     monkeypatch.setattr(sys, "argv", ["frontier", *words])
     frontier.main()
     assert (tmp_path / "frontier.md").read_text(encoding="utf-8") == table
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
-def test_its_command_prints_the_committed_table(name: str, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(RESULTS)
-    assert main(commands()[name]) == 0
+@pytest.mark.parametrize("name", sorted(tables()))
+def test_its_commands_print_the_committed_table(name: str, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(PROJECT)
+    for words in words_of(tables()[name]):
+        assert words[:3] == ["-m", "compare", "paired"]
+        assert main(words[2:]) == 0
     printed, committed = capsys.readouterr().out, (RESULTS / name).read_text(encoding="utf-8")
     assert NUMBER.sub("#", printed) == NUMBER.sub("#", committed)
     for ours, theirs in zip(NUMBER.findall(printed), NUMBER.findall(committed), strict=True):
@@ -104,39 +119,59 @@ def test_the_numbers_beside_the_figure_are_in_its_table() -> None:
     points = re.findall(r"(\d\.\d\d×)\s+at\s+(\d\d\.\d) dB", section)
     assert len(points) > 5
     for speedup, psnr in points:
-        assert re.search(rf"^\|.*\| {speedup} \| \d+ \| {psnr} \|", table, re.M), (speedup, psnr)
+        assert re.search(rf"^\|.*\| {speedup} \| \d+ \| [^|]+ \| {psnr} \|", table, re.M), (speedup, psnr)
 
 
-def test_what_readme_says_of_the_costs_is_in_the_table() -> None:
+def in_readme() -> Iterator[list[str]]:
+    """The cells of each line of README's table of what to switch on."""
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    section = readme[readme.index("## Is it worth it?") :].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:])
+
+
+def test_what_readme_says_of_the_costs_follows_from_the_rows() -> None:
     table = (RESULTS / "frontier.md").read_text(encoding="utf-8")
-    both = re.findall(
-        r"`ToDo\((?:factor=(\d), )?grid=\"rotating\"\)` and `Forecast\(\)` \| .* \| ([a-z ]+): (\d+) dB \|",
-        readme,
-    )
-    assert len(both) >= 4
-    cached = re.search(r"\| DeepCache \| .* \| ([a-z ]+): (\d+) dB \|", readme)
-    said = [("Rotating grid and Forecast", factor or "2", *cost) for factor, *cost in both]
-    for label, setting, word, decibels in [*said, ("DeepCache", "2", *cached.groups())]:
-        row = re.search(rf"^\| 512×512 \| {label} \| {setting} \| [\d.]+× \| \d+ \| ([\d.]+) \|", table, re.M)
-        assert (in_words(float(row[1])), f"{float(row[1]):.0f}") == (word, decibels)
+    of_more = {point.method: point.psnr.middle for point in points(read_rows(RESULTS / "guidance-512", Row))}
+    seen = set()
+    for _, methods, _, cost, at_7 in in_readme():
+        both = re.fullmatch(r"`ToDo\(factor=(\d), grid=\"rotating\"\)` and `Forecast\(\)`", methods)
+        label = "Rotating grid and Forecast" if both else methods.partition(", interval")[0]
+        setting = both[1] if both else "2"
+        drawn = re.search(
+            rf"^\| 512×512 \| {label} \| {setting} \| [\d.]+× \| \d+ \| [^|]+ \| ([\d.]+) \|", table, re.M
+        )
+        if drawn:
+            assert cost == f"{float(drawn[1]):.0f} dB, {in_words(float(drawn[1]))}"
+            seen.add((label, setting))
+        if "dB" in at_7:
+            psnr = of_more["todo-rotating+forecast" if both else "forecast"]
+            assert at_7 == f"{psnr:.0f} dB, {in_words(psnr)}"
+            assert setting == "2"
+            seen.add((methods, "guidance 7"))
+    assert len(seen) == 5
 
 
-def test_the_commands_work_as_they_stand_there_from_the_projects_folder() -> None:
-    """Those that read rows: the sweeps before them take hours."""
-    blocks = re.findall(r"^```bash\n(.*?)^```$", PAPER, re.M | re.S)
-    reading = [block[block.index("export ") :] for block in blocks if "export " in block]
-    assert len(reading) == len([block for block in blocks if "cd docs" in block]) >= 4
-    (guidance,) = (lines for lines in reading if "guidance.md" in lines)
-    guidance = guidance.replace("> guidance.md", "")
+def test_what_readme_says_of_a_run_is_its_calls_times_its_steps() -> None:
+    products = [
+        re.match(r"([\d.]+)×: 14 of 20 calls(?:, each ([\d.]+)×)?", cells[2]) for cells in in_readme()
+    ]
+    products = [found for found in products if found]
+    assert len(products) == 5
+    for found in products:
+        assert found[1] == f"{20 / 14 * float(found[2] or 1):.1f}"
+
+
+def test_a_block_works_as_it_stands_there_from_the_projects_folder() -> None:
+    block = tables()["forecasts.md"].replace("> $at/forecasts.md", "")
     python = f'PATH="{Path(sys.executable).parent}:$PATH"'
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f"{python}\n{guidance}"],
+        ["bash", "-euo", "pipefail", "-c", f"{python}\n{block}"],
         cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == (RESULTS / "guidance.md").read_text(encoding="utf-8").count("\n")
+    assert done.stdout == (RESULTS / "forecasts.md").read_text(encoding="utf-8")
 
 
 def test_every_interval_in_its_tables_is_of_a_table_beside_the_rows() -> None:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ from compare.methods import FEWER_STEPS
 from compare.report import HARD_TO_SEE, INVISIBLE
 from compare.study.curve import factor_of
 from compare.study.row_folder import read_rows
-from compare.study.rows import Row
+from compare.study.rows import Row, check_one_device, check_same_weights
 from compare.study.studied import studied_method
 
 
@@ -58,6 +58,7 @@ def _of_ids(id: str, words: str, names: dict[str, str]) -> Line:
 PER_CENTS = (10, 20, 30, 40, 50, 60)
 LINES = (
     _of_factors("tome"),
+    _of_factors("tome-kv"),
     _of_factors("todo"),
     _of_factors("todo-rotating"),
     _of_factors("todo-rotating+forecast"),
@@ -74,7 +75,8 @@ LINES = (
 
 @dataclass(frozen=True)
 class Point:
-    """One method at one setting and size: medians over the prompts."""
+    """One method at one setting and size: medians over the prompts, of an even number the lower of the two in
+    the middle: each is a value that occurred."""
 
     line: Line
     width: int
@@ -85,6 +87,8 @@ class Point:
     timed: int
     """How many pictures were timed."""
     speedup: float
+    counted: float | None
+    """The speed-up by FLOPs; None if its work is not counted."""
     psnr: float
     """In dB; infinite if most of its pictures equal Baseline's."""
     flip: float | None
@@ -110,43 +114,41 @@ def points(closeness: Iterable[Row], times: Iterable[Row]) -> list[Point]:
     """Size by size and line by line, from slow to fast.
 
     Raises:
-        InvalidRequest: rows differ in more than method, factor, size and prompt; or the methods of a size
-            have no prompt in common.
+        InvalidRequest: rows differ in more than method, factor, size and prompt; times are of several
+            devices; or the methods of a size have no prompt in common.
     """
     closeness, times = list(closeness), [row for row in times if row.speedup is not None]
     _check_alike([*closeness, *times])
+    check_one_device(times)
+    speeds: dict[tuple[Line, str, tuple[int, int]], list[float]] = {}
+    for line in LINES:
+        for row in filter(line.has, times):
+            speeds.setdefault((line, line.point(row), (row.width, row.height)), []).append(row.speedup)
     found = []
     for size in dict.fromkeys((row.width, row.height) for row in closeness):
         of_size = [row for row in closeness if (row.width, row.height) == size]
         groups: dict[tuple[Line, str], dict[tuple[str, int], Row]] = {}
         for line in LINES:
             for row in filter(line.has, of_size):
-                groups.setdefault((line, line.point(row)), {}).setdefault((row.prompt, row.seed), row)
+                if (line, line.point(row), size) in speeds:
+                    groups.setdefault((line, line.point(row)), {}).setdefault((row.prompt, row.seed), row)
         common = set.intersection(*map(set, groups.values())) if groups else set()
         if groups and not common:
             raise InvalidRequest(f"The methods at {size[0]}×{size[1]} have no prompt in common.")
         for (line, setting), rows in groups.items():
-            speeds = [
-                row.speedup
-                for row in filter(line.has, times)
-                if (row.width, row.height) == size and line.point(row) == setting
-            ]
-            if speeds:
-                found.append(
-                    _point(line, size, setting, [rows[picture] for picture in sorted(common)], speeds)
-                )
+            same = [rows[picture] for picture in sorted(common)]
+            found.append(_point(line, size, setting, same, speeds[line, setting, size]))
     order = {line.label: place for place, line in enumerate(LINES)}
     return sorted(found, key=lambda p: (p.width * p.height, order[p.line.label], p.speedup))
 
 
-def _check_alike(rows: Iterable[Row]) -> None:
+def _check_alike(rows: Sequence[Row]) -> None:
     settings = {(row.steps, row.guidance_scale, row.until, row.negative_prompt) for row in rows}
     if len(settings) > 1:
         raise InvalidRequest(
             f"These sweeps differ in steps, guidance, until or negative prompt: {sorted(settings)}."
         )
-    if len({row.weights for row in rows}) > 1:
-        raise InvalidRequest("These sweeps are of different weights.")
+    check_same_weights(rows)
 
 
 def _point(
@@ -154,7 +156,7 @@ def _point(
 ) -> Point:
     def middle(values: Iterable[float | None]) -> float | None:
         known = [value for value in values if value is not None]
-        return median(known) if known else None
+        return median_low(known) if known else None
 
     return Point(
         line=line,
@@ -163,8 +165,9 @@ def _point(
         setting=setting,
         pictures=len(rows),
         timed=len(speeds),
-        speedup=median(speeds),
-        psnr=median(math.inf if row.psnr is None else row.psnr for row in rows),
+        speedup=median_low(speeds),
+        counted=middle(row.flop_speedup for row in rows),
+        psnr=median_low(math.inf if row.psnr is None else row.psnr for row in rows),
         flip=middle(row.flip for row in rows),
         ms_ssim=middle(row.ms_ssim for row in rows),
     )
@@ -179,13 +182,15 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 def markdown(points: Sequence[Point]) -> str:
     """A table with all points; those on the frontier are marked."""
     lines = [
-        "| size | method | setting | speed-up | timed | PSNR, dB | FLIP | MS-SSIM | pictures | frontier |",
-        f"|{'---|' * 10}",
+        "| size | method | setting | speed-up | timed | by FLOPs "
+        "| PSNR, dB | FLIP | MS-SSIM | pictures | frontier |",
+        f"|{'---|' * 11}",
     ]
     for of_size in by_size(points).values():
         best = frontier(of_size)
         for p in of_size:
             cells = [f"{p.width}×{p.height}", p.line.label, p.setting, f"{p.speedup:.2f}×", str(p.timed)]
+            cells += ["–" if p.counted is None else f"{p.counted:.2f}×"]
             cells += ["∞" if math.isinf(p.psnr) else f"{p.psnr:.1f}"]
             cells += ["–" if score is None else f"{score:.3f}" for score in (p.flip, p.ms_ssim)]
             cells += [str(p.pictures), "yes" if p in best else ""]
@@ -265,6 +270,8 @@ def main() -> None:
             (row for folder in options.closeness for row in read_rows(folder, Row)),
             (row for folder in options.times for row in read_rows(folder, Row)),
         )
+        if not found:
+            raise InvalidRequest("No method that is drawn has both scores and times in these folders.")
         (options.out / "frontier.md").write_text(markdown(found), encoding="utf-8")
         plot(found, options.out / "frontier.png")
     except (InvalidRequest, OSError) as error:

@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from itertools import product
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean, median_low
 
 import torch
 from diffusers import DiffusionPipeline
@@ -178,19 +178,20 @@ def _values(found: Sequence[Row], field: str) -> list:
 
 
 def markdown(found: Sequence[Row]) -> str:
-    """A table: medians of the PSNR to the truth, and what forecasts add to a plain run with as many calls of
-    the UNet, pair by pair, as a mean with its 95 % bootstrap interval."""
+    """A table: medians of the PSNR to the truth (of an even number the lower of the two in the middle), and
+    what forecasts add to a plain run with as many calls of the UNet, pair by pair, as a mean with its 95 %
+    bootstrap interval."""
     shares = sorted(_values(found, "share"))
-    names = [f"{share:.0%} forecast" for share in shares if share]
+    heads = [f"{share:.0%} forecast, dB | gain over plain" for share in shares if share]
     lines = [
-        f"| solver | UNet calls | pairs | plain, dB | {' | '.join(f'{n}, dB | less plain' for n in names)} |",
-        "|---|---|---|---|" + "---|---|" * len(names),
+        f"| {' | '.join(['solver', 'UNet calls', 'pairs', 'plain, dB', *heads])} |",
+        "|---|---|---|---|" + "---|---|" * len(heads),
     ]
     for scheduler, calls in product(_values(found, "scheduler"), sorted(_values(found, "calls"))):
         plain = _of(found, scheduler, 0.0, calls)
         if not plain:
             continue
-        cells = [scheduler, str(calls), str(len(plain)), f"{median(r.psnr for r in plain.values()):.1f}"]
+        cells = [scheduler, str(calls), str(len(plain)), f"{median_low(r.psnr for r in plain.values()):.1f}"]
         for share in filter(None, shares):
             others = _of(found, scheduler, share, calls)
             gains = [others[prompt].psnr - row.psnr for prompt, row in plain.items() if prompt in others]
@@ -200,7 +201,7 @@ def markdown(found: Sequence[Row]) -> str:
             low, high = mean_interval(gains)
             steps = next(iter(others.values())).steps
             cells += [
-                f"{median(r.psnr for r in others.values()):.1f} ({steps} steps)",
+                f"{median_low(r.psnr for r in others.values()):.1f} ({steps} steps)",
                 f"{mean(gains):+.1f} ({low:+.1f} to {high:+.1f})",
             ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -214,7 +215,7 @@ def plot(found: Sequence[Row], file: Path) -> None:
     for axes, scheduler in zip(figure.subplots(1, len(solvers), squeeze=False)[0], solvers, strict=True):
         for share, dash in zip(shares, DASHES, strict=False):
             points = [
-                (calls, median(row.psnr for row in of.values()))
+                (calls, median_low(row.psnr for row in of.values()))
                 for calls in sorted(_values(found, "calls"))
                 if (of := _of(found, scheduler, share, calls))
             ]
