@@ -43,9 +43,13 @@ def require_fit_for_deepcache(pipe: DiffusionPipeline) -> None:
     Raises:
         InvalidRequest: the scheduler has such steps; or the UNet has no middle block, which DeepCache wraps.
     """
+    from diffusers import PNDMScheduler
+
     scheduler = pipe.scheduler
-    # PNDM begins with Runge-Kutta steps, of several calls each, unless it is told to leave them out.
-    if scheduler.order > 1 or scheduler.config.get("skip_prk_steps") is False:
+    # PNDM begins with Runge-Kutta steps, of several calls each, unless it is told to leave them out. Other
+    # schedulers that are made of its configuration have that setting too, and do not use it.
+    begins_twice = isinstance(scheduler, PNDMScheduler) and not scheduler.config.skip_prk_steps
+    if scheduler.order > 1 or begins_twice:
         raise InvalidRequest(
             f"DeepCache cannot tell the steps of {type(scheduler).__name__} apart, which calls the UNet "
             "twice at a timestep: leave DeepCache out, or take a scheduler with one call a step."

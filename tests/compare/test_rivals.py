@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import HeunDiscreteScheduler, PNDMScheduler
+from diffusers import EulerDiscreteScheduler, HeunDiscreteScheduler, PNDMScheduler
 
 from compare.__main__ import main
 from compare.errors import InvalidRequest
@@ -116,8 +116,9 @@ def test_deepcache_refuses_steps_of_several_calls_and_a_unet_that_it_cannot_wrap
     loaded.pipe.scheduler = several
     with pytest.raises(InvalidRequest, match="PNDMScheduler"):
         next(run(loaded, request_for(methods=("baseline", "deepcache"))))
-    loaded.pipe.scheduler = one
-    finished(run(loaded, request_for(methods=("baseline", "deepcache"))))
+    for scheduler in (one, EulerDiscreteScheduler.from_config(several.config)):
+        loaded.pipe.scheduler = scheduler
+        finished(run(loaded, request_for(methods=("baseline", "deepcache"))))
     pipe = sd15_pipeline(mid_block_type=None)
     with pytest.raises(InvalidRequest, match="middle block"), method_of("deepcache").on(pipe, None):
         pass
