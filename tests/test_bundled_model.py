@@ -30,13 +30,16 @@ def test_it_is_below_40_megabytes() -> None:
     assert max(sizes) < 9e6
 
 
-def test_plain_diffusers_loads_it_and_says_nothing() -> None:
+def test_plain_diffusers_draws_with_it_and_says_nothing() -> None:
+    """As the model card shows it: without a precision."""
     script = (
         "import logging; logging.getLogger('xformers').setLevel(logging.ERROR)\n"  # it complains of itself
         "from diffusers import StableDiffusionXLPipeline\n"
         "from diffusers.utils import logging; logging.disable_progress_bar()\n"
         "from transformers.utils import logging; logging.disable_progress_bar()\n"
-        f"StableDiffusionXLPipeline.from_pretrained({str(BUNDLED)!r})\n"
+        f"pipe = StableDiffusionXLPipeline.from_pretrained({str(BUNDLED)!r})\n"
+        "pipe.set_progress_bar_config(disable=True)\n"
+        "pipe('a fox on navy', height=64, width=64, num_inference_steps=2, guidance_scale=2.5)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == ""

@@ -7,6 +7,7 @@ float16, every file below 9 MB.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -45,6 +46,17 @@ def assemble(checkpoint: Path, vae: Path) -> StableDiffusionXLPipeline:
     )
 
 
+def run_in_float32(folder: Path) -> None:
+    """Have the pipeline in this folder run in float32 if nobody asks for another precision.
+
+    transformers takes a text encoder's precision from its configuration, which names that of the file;
+    diffusers takes float32 for the rest. With both in one pipeline the first step fails.
+    """
+    for file in folder.glob("text_encoder*/config.json"):
+        config = json.loads(file.read_text(encoding="utf-8")) | {"dtype": "float32"}
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=WORK / "checkpoint.pt")
@@ -54,6 +66,7 @@ def main() -> None:
     args = parser.parse_args()
     pipe = assemble(args.checkpoint, args.vae)
     pipe.to(torch.float16).save_pretrained(args.out, max_shard_size=LARGEST_FILE)
+    run_in_float32(args.out)
     write_vocabulary(args.things, args.out / "vocabulary.json")
     sizes = [file.stat().st_size / 1e6 for file in args.out.rglob("*") if file.is_file()]
     print(f"{args.out}: {sum(sizes):.1f} MB in {len(sizes)} files, the largest {max(sizes):.1f} MB")
