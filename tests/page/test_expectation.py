@@ -65,5 +65,6 @@ def test_too_long_for_the_server(plans: dict) -> None:
 
 def test_without_a_bound_nothing_is_promised(plans: dict) -> None:
     only = {"baseline": plans["baseline"]}
-    assert said(only, 20.0, methods=("baseline",)) == "Your next run: 512×512 here: about 20 s, warm-ups included."
+    sentence = said(only, 20.0, methods=("baseline",))
+    assert sentence == "Your next run: 512×512 here: about 20 s, warm-ups included."
     assert "×" not in said(only, None, methods=("baseline",)).replace("512×512", "")
