@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from compare.__main__ import main
+from compare.methods import method_of
 from compare.models.load import load_pipeline
 from compare.study import frontier, truth
 from compare.study.curve import markdown, points
@@ -120,6 +122,33 @@ def test_the_numbers_beside_the_figure_are_in_its_table() -> None:
     assert len(points) > 5
     for speedup, psnr in points:
         assert re.search(rf"^\|.*\| {speedup} \| \d+ \| [^|]+ \| {psnr} \|", table, re.M), (speedup, psnr)
+
+
+def times_of_the_figure() -> dict[tuple[str, str], float]:
+    """By size and column: the speed-ups of frontier.md, factor or interval 2 where there are several."""
+    table = (RESULTS / "frontier.md").read_text(encoding="utf-8")
+    found = {}
+    for line in table.splitlines()[2:]:
+        size, label, setting, speedup = (cell.strip() for cell in line.strip("|").split("|")[:4])
+        if label == "Fewer steps":
+            found[size, f"fewer-{setting.removesuffix(' %')}"] = float(speedup.rstrip("×"))
+        elif setting in ("2", "30 %"):
+            found[size, label] = float(speedup.rstrip("×"))
+    return found
+
+
+@pytest.mark.parametrize("name", ["guidance.md", "guidance-512.md", "steps.md"])
+def test_an_opponent_is_the_one_of_the_nearest_time(name: str) -> None:
+    times = times_of_the_figure()
+    for words in words_of(tables()[name]):
+        folder, _, against, _, *methods = words[3:]
+        rows = read_rows(Path(folder), Row)
+        drawn = {row.method for row in rows if row.method.startswith("fewer-")}
+        sizes = {f"{row.width}×{row.height}" for row in rows}
+        for size, method in itertools.product(sizes, methods):
+            own = times[size, method_of(method).label]
+            off = {other: abs(times[size, other] - own) for other in drawn}
+            assert off[against] <= min(off.values()) + 0.005, (size, method, off)  # the table has two digits
 
 
 def in_readme() -> Iterator[list[str]]:
