@@ -137,7 +137,7 @@ def times_of_the_figure() -> dict[tuple[str, str], float]:
     return found
 
 
-@pytest.mark.parametrize("name", ["guidance.md", "guidance-512.md", "steps.md"])
+@pytest.mark.parametrize("name", ["512.md", "guidance.md", "guidance-512.md", "steps.md"])
 def test_an_opponent_is_the_one_of_the_nearest_time(name: str) -> None:
     times = times_of_the_figure()
     for words in words_of(tables()[name]):
