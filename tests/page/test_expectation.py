@@ -38,7 +38,7 @@ def said(plans: dict, seconds: float | None, limit: int = 600, **changes: object
 
 def test_seconds_and_the_upper_bound_of_the_best_method(plans: dict) -> None:
     assert said(with_ceilings(plans, 2.151), 24.8) == (
-        "Your next run: 512×512 here: about 25 s, warm-ups included; at most 2.15× faster, by operations. "
+        "Your next run: 512×512 here: about 25 s in all; at most 2.15× faster, by operations. "
         "Factor 2 keeps 1 of 4 tokens."
     )
 
@@ -47,7 +47,7 @@ def test_a_small_gain_is_said_first(plans: dict) -> None:
     words = said(with_ceilings(plans, 1.3), 5.04, width=256, height=256)
     assert words == (
         "Your next run: at 256×256 at most 1.30× faster; fewer steps are the better deal. "
-        "It takes about 5.0 s, warm-ups included."
+        "It takes about 5.0 s in all."
     )
 
 
@@ -65,6 +65,5 @@ def test_too_long_for_the_server(plans: dict) -> None:
 
 def test_without_a_bound_nothing_is_promised(plans: dict) -> None:
     only = {"baseline": plans["baseline"]}
-    sentence = said(only, 20.0, methods=("baseline",))
-    assert sentence == "Your next run: 512×512 here: about 20 s, warm-ups included."
+    assert said(only, 20.0, methods=("baseline",)) == "Your next run: 512×512 here: about 20 s in all."
     assert "×" not in said(only, None, methods=("baseline",)).replace("512×512", "")
