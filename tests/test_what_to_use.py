@@ -29,7 +29,8 @@ PAPER = (PROJECT / "docs" / "what-to-use.md").read_text(encoding="utf-8")
 INTERVAL = re.compile(r"[+-]?\d+\.\d+ \([+-]?\d+\.\d+ to [+-]?\d+\.\d+\)")
 """As in 9.22 (7.85 to 10.50)."""
 NUMBER = re.compile(r"[+-]?\d+\.\d+")
-SWEEPS = sorted(file.parent.name for file in RESULTS.glob("*/rows.jsonl") if file.parent.name != "truth")
+TRUTHS = sorted(file.stem for file in PLANS.glob("truth*.toml"))
+SWEEPS = sorted({file.parent.name for file in RESULTS.glob("*/rows.jsonl")} - set(TRUTHS))
 
 
 def blocks() -> list[str]:
@@ -66,15 +67,15 @@ def test_every_plan_was_carried_out_to_its_end_or_the_paper_says_that_it_was_not
     missing = set()
     for plan in PLANS.glob("*.toml"):
         assert f"`{plan.name}`" in PAPER
-        if plan.stem == "truth":
+        if plan.stem in TRUTHS:
+            wanted, found = truth.Plan.load(plan), read_rows(RESULTS / plan.stem, truth.Row)
+            of_all = len(wanted.prompts) * len(wanted.schedulers) * len(wanted.calls) * len(wanted.shares)
+            missing |= {plan.stem} if len(found) != of_all else set()
             continue
         done = {row.key for row in read_rows(RESULTS / plan.stem, Row)} if plan.stem in SWEEPS else set()
         planned = {key for request in Sweep.load(plan).requests(loaded) for key in keys_of(request)}
         assert done <= planned, plan.name
         missing |= {plan.stem} if done != planned else set()
-    wanted, found = truth.Plan.load(PLANS / "truth.toml"), read_rows(RESULTS / "truth", truth.Row)
-    of_all = len(wanted.prompts) * len(wanted.schedulers) * len(wanted.calls) * len(wanted.shares)
-    missing |= {"truth"} if len(found) != of_all else set()
     assert missing == unfinished()
 
 
@@ -84,9 +85,10 @@ def test_the_table_of_a_sweep_follows_from_its_rows(sweep: str) -> None:
     assert markdown(points(read_rows(RESULTS / sweep, Row))) == table
 
 
-def test_the_table_of_the_truth_follows_from_its_rows_and_is_in_the_paper() -> None:
-    table = (RESULTS / "truth" / "table.md").read_text(encoding="utf-8")
-    assert truth.markdown(read_rows(RESULTS / "truth", truth.Row)) == table
+@pytest.mark.parametrize("plan", TRUTHS)
+def test_the_table_of_a_truth_follows_from_its_rows_and_is_in_the_paper(plan: str) -> None:
+    table = (RESULTS / plan / "table.md").read_text(encoding="utf-8")
+    assert truth.markdown(read_rows(RESULTS / plan, truth.Row)) == table
     assert table in PAPER
 
 
