@@ -42,6 +42,7 @@ CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 SNR_CAP = 5.0
 CONDITION_SIDES = torch.arange(128, 2049, 64)  # px; a sheet looks the same at every size
 AREA = 128 * 128  # px, of a crop as `--batch` counts them
+FUSED_FROM = 256  # px
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
@@ -92,6 +93,15 @@ def velocity_loss(
     return (weight * error).mean()
 
 
+def _choose_attention(device: torch.device, side: int) -> None:
+    """The faster kernel for crops of ``side`` px. On a CPU, and on the grids of small crops, the fused one's
+    backward pass costs more than plain matrix products do."""
+    if device.type == "cpu":
+        # For the CPU too, despite their names.
+        torch.backends.cuda.enable_flash_sdp(side >= FUSED_FROM)
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+
+
 def _time_ids(n: int, side: int, device: torch.device) -> Tensor:
     """(n, 6) SDXL size conditioning (arXiv 2307.01952, section 2.2): original size, crop, target size.
 
@@ -102,16 +112,10 @@ def _time_ids(n: int, side: int, device: torch.device) -> Tensor:
     return torch.cat([sides, torch.zeros_like(sides), sides], dim=1).to(device, torch.float32)
 
 
-def _tune_for_crops(device: torch.device) -> None:
-    """Settings of this process for training on crops, which on a CPU takes much longer without them."""
-    if device.type != "cpu":
-        return
-    # On grids as small as those of a crop, the fused attention's backward pass costs more than plain matrix
-    # products do. For whole pictures it is the other way round.
-    torch.backends.cuda.enable_flash_sdp(False)  # for the CPU too, despite its name
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
-    if platform.libc_ver()[0] == "glibc":
-        # Keep freed memory: each step would give it back and have the kernel clear it again.
+def _keep_freed_memory(device: torch.device) -> None:
+    """On a CPU, where steps take much longer without it."""
+    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
+        # Each step would give it back and have the kernel clear it again.
         libc = ctypes.CDLL(ctypes.util.find_library("c"))
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
@@ -139,7 +143,7 @@ def main() -> None:
 
     accelerator = start_accelerator()
     device, processes = accelerator.device, accelerator.num_processes
-    _tune_for_crops(device)
+    _keep_freed_memory(device)
     tokenizer = build_tokenizer()
     no_caption = tokenize(tokenizer, [""])[0].to(device)
     crops = Crops(args.things, tokenizer, device, args.captions)
@@ -173,6 +177,7 @@ def main() -> None:
     while not over:
         side = args.sides[torch.randint(len(args.sides), ())]
         batch = max(args.batch * AREA // side**2, 1)
+        _choose_attention(device, side)
         pixels, words = crops.draw(batch, side)
         words = torch.where(torch.rand(batch, 1, device=device) < CAPTION_DROPOUT, no_caption, words)
         rate = clock.rate(args.learning_rate, args.cooldown)

@@ -24,11 +24,19 @@ KL_WEIGHT = 1e-5
 
 
 def start_accelerator() -> Accelerator:
-    """CUDA or else the CPU, in the processes that `torchrun` started; computes in bfloat16, keeps float32."""
+    """CUDA or else the CPU, in the processes that `torchrun` started. Keeps float32, and computes in bfloat16
+    where the device has it."""
     # Static, as the same last layers of the text encoders never get gradients (`diffusion.Denoiser`).
     options = [DistributedDataParallelKwargs(static_graph=True)]
     cpu = not torch.cuda.is_available()  # or else accelerate ignores the processes of torchrun
-    return Accelerator(cpu=cpu, mixed_precision="bf16", kwargs_handlers=options)
+    precision = "bf16" if not cpu or _cpu_has_bfloat16() else "no"
+    return Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=options)
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether there are instructions for it. Without them a step takes eight times as long as in float32."""
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def _gradient_loss(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
