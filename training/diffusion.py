@@ -2,7 +2,7 @@
 
 ``python -m training.diffusion --minutes 60 --sides 128 256`` trains for an hour; with ``--cooldown 0.2`` the
 learning rate falls to zero over the last fifth of it. Stopped, it goes on from the last checkpoint. Another
-``--part`` goes on from the checkpoint too, with a time of its own.
+``--part`` goes on from the checkpoint too, with a time of its own. It says what it begins with.
 
 ``torchrun --nproc-per-node 2 -m training.diffusion …`` divides the work between two processes, on CPU cores
 (``OMP_NUM_THREADS=1``) or on GPUs: ``--batch`` is then the batch of each.
@@ -16,6 +16,7 @@ import ctypes.util
 import math
 import os
 import platform
+import random
 import time
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def velocity_loss(
     n = len(latents)
     t = ((torch.arange(n, device=device) + torch.rand(n, device=device)) / n * TRAIN_TIMESTEPS).long()
     t = t.clamp(max=TRAIN_TIMESTEPS - 1)  # n - 1 + 0.99999994 is n in float32
+    t = t[torch.randperm(n, device=device)]  # for crops come in an order: large stickers are the last
     alpha = alphas[t].view(-1, 1, 1, 1)
     signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
     noise = torch.randn_like(latents)
@@ -166,6 +168,11 @@ def main() -> None:
         seen = state["seen"]
         used = state["used"] if state["part"] == args.part else 0.0
     ema.to(device)
+    if accelerator.is_main_process:
+        args.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        begins = args.checkpoint if args.checkpoint.exists() else args.start or "nothing"
+        precision = "bfloat16" if accelerator.mixed_precision == "bf16" else "float32"
+        print(f"Begins with {begins}, in {precision}", flush=True)
 
     torch.manual_seed(seen * processes + accelerator.process_index)  # each process sees other crops
     learner = accelerator.prepare_model(denoiser)
@@ -175,7 +182,7 @@ def main() -> None:
     saved, losses = time.monotonic(), []
     over = False
     while not over:
-        side = args.sides[torch.randint(len(args.sides), ())]
+        side = random.Random(seen).choice(args.sides)  # the same in all processes: none waits for another
         batch = max(args.batch * AREA // side**2, 1)
         _choose_attention(device, side)
         pixels, words = crops.draw(batch, side)
@@ -197,11 +204,12 @@ def main() -> None:
         if not accelerator.is_main_process:
             continue
         losses.append(loss.detach())
-        if clock.steps % 100 == 0 or clock.steps == 10:  # the first one soon, to see that it goes well
+        saving = over or time.monotonic() - saved > 60 * args.minutes_between_checkpoints
+        if saving or clock.steps % 100 == 0 or clock.steps == 10:  # once soon, to see that it goes well
             mean = torch.stack(losses).mean().item()
             if not math.isfinite(mean):
                 raise RuntimeError(
-                    f"The loss is {mean} after {clock.steps} steps, so nothing was saved. Try a smaller "
+                    f"The loss is {mean} after {clock.steps} steps, so it is not saved. Try a smaller "
                     "--learning-rate; the same command goes on from the last checkpoint."
                 )
             print(
@@ -210,7 +218,7 @@ def main() -> None:
                 flush=True,
             )
             losses.clear()
-        if over or time.monotonic() - saved > 60 * args.minutes_between_checkpoints:
+        if saving:
             state = {
                 "denoiser": denoiser.state_dict(),
                 "optimizer": optimizer.state_dict(),

@@ -105,7 +105,9 @@ def on_a_cpu(at: Places) -> tuple[Stage, ...]:
         at.vae(30),
         at.diffusion("few", 80, things=24, batch=16),
         at.diffusion("all", 70, things=60, batch=16, cooldown=0.3),
-        at.diffusion("large", 90, things=60, batch=16, sides=(128, 256, 256, 512, 512), cooldown=0.6),
+        at.diffusion(
+            "large", 90, things=60, batch=32, sides=(256, 256, 256, 512), learning_rate=6e-4, cooldown=0.9
+        ),
         *at.ship(things=60, windows=160_000),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-WARM_UP = 200  # steps
+WARM_UP = 0.05  # of the time
 
 
 class Clock:
@@ -36,4 +36,4 @@ class Clock:
     def rate(self, peak: float, cooldown: float) -> float:
         """Warm-up, ``peak``, and a linear fall to zero over the last ``cooldown`` (0 to 1) of the time."""
         left = (1 - self.seconds / self._whole) / cooldown if cooldown else 1.0
-        return peak * max(0.0, min(1.0, (self.steps + 1) / WARM_UP, left))
+        return peak * max(0.0, min(1.0, self.seconds / self._whole / WARM_UP, left))

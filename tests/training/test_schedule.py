@@ -30,12 +30,17 @@ def test_time_that_was_used_before_counts(now) -> None:
     assert clock.over
 
 
+def test_a_run_that_goes_on_does_not_warm_up_again(now) -> None:
+    assert Clock(10, used=300).rate(1.0, cooldown=0.5) == 1.0
+
+
 def test_the_rate_rises_stays_and_falls_to_zero(now) -> None:
     clock = Clock(10)
-    assert clock.rate(1.0, cooldown=0.5) == 1 / WARM_UP
-    for _ in range(WARM_UP):
-        clock.step()
-    assert clock.rate(1.0, cooldown=0.5) == 1.0
+    assert clock.rate(1.0, cooldown=0.5) == 0.0
+    now.append(100 + 600 * WARM_UP / 2)
+    assert clock.rate(1.0, cooldown=0.5) == pytest.approx(0.5)
+    now.append(100 + 600 * WARM_UP)
+    assert clock.rate(1.0, cooldown=0.5) == pytest.approx(1.0)
     now.append(100 + 450)
     assert clock.rate(1.0, cooldown=0.5) == pytest.approx(0.5)
     assert clock.rate(1.0, cooldown=0.0) == 1.0
