@@ -15,6 +15,7 @@ import pytest
 from compare.__main__ import main
 from compare.methods import method_of
 from compare.models.load import load_pipeline
+from compare.report import HARD_TO_SEE, INVISIBLE
 from compare.study import frontier, truth
 from compare.study.curve import markdown, points
 from compare.study.row_folder import read_rows
@@ -169,30 +170,37 @@ def test_what_readme_says_of_the_costs_follows_from_the_rows() -> None:
     seen = set()
     for _, methods, _, cost, at_7 in in_readme():
         both = re.fullmatch(r"`ToDo\(factor=(\d), grid=\"rotating\"\)` and `Forecast\(\)`", methods)
-        label = "Rotating grid and Forecast" if both else methods.partition(", interval")[0]
-        setting = both[1] if both else "2"
+        alone = re.fullmatch(r"`Forecast\((?:share=(0\.\d))?\)`", methods)
+        label = "Rotating grid and Forecast" if both else "Forecast"
+        setting = both[1] if both else f"{float(alone[1] or 0.3):.0%}".replace("%", " %") if alone else ""
         drawn = re.search(
             rf"^\| 512×512 \| {label} \| {setting} \| [\d.]+× \| \d+ \| [^|]+ \| ([\d.]+) \|", table, re.M
         )
         if drawn:
-            assert cost == f"{float(drawn[1]):.0f} dB, {in_words(float(drawn[1]))}"
+            psnr = float(drawn[1])
+            edge = "the edge of visible"
+            assert cost == f"{psnr:.0f} dB, {edge if psnr == HARD_TO_SEE else in_words(psnr)}"
             seen.add((label, setting))
         if "dB" in at_7:
             psnr = of_more["todo-rotating+forecast" if both else "forecast"]
             assert at_7 == f"{psnr:.0f} dB, {in_words(psnr)}"
-            assert setting == "2"
+            assert setting in ("2", "30 %")
             seen.add((methods, "guidance 7"))
-    assert len(seen) == 5
+    assert len(seen) == 6
+    many = {(row.method, row.psnr) for row in read_rows(RESULTS / "512", Row)}
+    both = sorted(psnr for method, psnr in many if method == "todo-rotating+forecast")
+    assert (len(both), sum(psnr < INVISIBLE for psnr in both), f"{both[0]:.0f}") == (20, 4, "31")
+    assert all(psnr > INVISIBLE for method, psnr in many if method == "forecast")
 
 
 def test_what_readme_says_of_a_run_is_its_calls_times_its_steps() -> None:
     products = [
-        re.match(r"([\d.]+)×: 14 of 20 calls(?:, each ([\d.]+)×)?", cells[2]) for cells in in_readme()
+        re.match(r"([\d.]+)×: (\d+) of 20 calls(?:, each ([\d.]+)×)?", cells[2]) for cells in in_readme()
     ]
     products = [found for found in products if found]
-    assert len(products) == 5
+    assert len(products) == 6
     for found in products:
-        assert found[1] == f"{20 / 14 * float(found[2] or 1):.1f}"
+        assert found[1] == f"{20 / float(found[2]) * float(found[3] or 1):.1f}"
 
 
 def test_a_block_works_as_it_stands_there_from_the_projects_folder() -> None:

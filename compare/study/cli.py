@@ -165,14 +165,17 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _show(rows: Sequence[Row], out: Path) -> None:
-    """Print the table, and save it and the curve beside the rows."""
+    """Print the table, and save it beside the rows; the curve too, if there are times to draw it over."""
     from compare.study.curve import markdown, plot, points
 
     found = points(rows)
     if not found:
         return
     (out / "table.md").write_text(markdown(found), encoding="utf-8")
-    plot(found, out / "curve.png")
+    if any(point.speedup for point in found):
+        plot(found, out / "curve.png")
+    else:
+        print_notes(["Without times there is no curve.png."])
     print(markdown(found), end="")
     print(f"Saved in {out}", file=sys.stderr)
 

@@ -94,6 +94,8 @@ def test_without_times_rows_have_scores_only(tiny_folder, tmp_path, capsys) -> N
     assert len(rows) == 8
     assert {(row.seconds, row.speedup) for row in rows} == {(None, None)}
     assert all(row.ssim > 0 and row.flop_speedup for row in rows)
+    assert not (tmp_path / "out" / "curve.png").exists()  # it would be empty
+    assert "there is no curve.png" in capsys.readouterr().err
 
 
 def test_rows_without_times_are_named_when_times_are_asked_for(tiny_folder, tmp_path, capsys) -> None:
