@@ -30,6 +30,7 @@ PAPER = (PROJECT / "docs" / "what-to-use.md").read_text(encoding="utf-8")
 INTERVAL = re.compile(r"[+-]?\d+\.\d+ \([+-]?\d+\.\d+ to [+-]?\d+\.\d+\)")
 """As in 9.22 (7.85 to 10.50)."""
 NUMBER = re.compile(r"[+-]?\d+\.\d+")
+ANCESTRAL = PROJECT / "docs" / "results" / "forecast" / "EulerAncestralDiscreteScheduler"
 TRUTHS = sorted(file.stem for file in PLANS.glob("truth*.toml"))
 SWEEPS = sorted({file.parent.name for file in RESULTS.glob("*/rows.jsonl")} - set(TRUTHS))
 
@@ -43,7 +44,9 @@ def words_of(block: str) -> list[list[str]]:
     """The words behind `python` of each command in a block, as bash hands them over; nothing is run."""
     shown = """python() { printf '%s\\n' "$@"; echo; }"""
     block = re.sub(r"> \$at/\S+\.md$", "", block, flags=re.M)
-    done = subprocess.run(["bash", "-euc", f"{shown}\n{block}"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-euc", f"{shown}\n{block}"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
     return [command.splitlines() for command in done.stdout.rstrip().split("\n\n")]
 
 
@@ -140,14 +143,17 @@ def times_of_the_figure() -> dict[tuple[str, str], float]:
     return found
 
 
-@pytest.mark.parametrize("name", ["512.md", "256.md", "guidance.md", "guidance-512.md", "steps.md"])
+@pytest.mark.parametrize(
+    "name", ["512.md", "256.md", "samplers.md", "guidance.md", "guidance-512.md", "steps.md"]
+)
 def test_an_opponent_is_the_one_of_the_nearest_time(name: str) -> None:
     times = times_of_the_figure()
     for words in words_of(tables()[name]):
-        folder, _, against, _, *methods = words[3:]
+        place = words.index("--against")
+        folders, (_, against, _, *methods) = words[3:place], words[place:]
         if not against.startswith("fewer-"):
             continue
-        rows = read_rows(Path(folder), Row)
+        rows = [row for folder in folders for row in read_rows(PROJECT / folder, Row)]
         drawn = {row.method for row in rows if row.method.startswith("fewer-")}
         sizes = {f"{row.width}×{row.height}" for row in rows}
         for size, method in itertools.product(sizes, methods):
@@ -168,8 +174,15 @@ def test_what_readme_says_of_the_costs_follows_from_the_rows() -> None:
     table = (RESULTS / "frontier.md").read_text(encoding="utf-8")
     of_more = {point.method: point.psnr.middle for point in points(read_rows(RESULTS / "guidance-512", Row))}
     seen = set()
-    for _, methods, _, cost, at_7 in in_readme():
+    for model, methods, _, cost, at_7 in in_readme():
         both = re.fullmatch(r"`ToDo\(factor=(\d), grid=\"rotating\"\)` and `Forecast\(\)`", methods)
+        if "ancestral" in model:
+            noisy = {p.method: p.psnr.middle for p in points(read_rows(ANCESTRAL, Row))}
+            few = noisy["fewer-30"]
+            assert cost == f"{noisy['forecast']:.0f} dB at 256 px, visible; 30 % fewer steps: {few:.0f} dB"
+            assert noisy["forecast"] < HARD_TO_SEE
+            seen.add("ancestral")
+            continue
         alone = re.fullmatch(r"`Forecast\((?:share=(0\.\d))?\)`", methods)
         label = "Rotating grid and Forecast" if both else "Forecast"
         setting = both[1] if both else f"{float(alone[1] or 0.3):.0%}".replace("%", " %") if alone else ""
@@ -186,7 +199,7 @@ def test_what_readme_says_of_the_costs_follows_from_the_rows() -> None:
             assert at_7 == f"{psnr:.0f} dB, {in_words(psnr)}"
             assert setting in ("2", "30 %")
             seen.add((methods, "guidance 7"))
-    assert len(seen) == 6
+    assert len(seen) == 7
     many = {(row.method, row.psnr) for row in read_rows(RESULTS / "512", Row)}
     both = sorted(psnr for method, psnr in many if method == "todo-rotating+forecast")
     assert (len(both), sum(psnr < INVISIBLE for psnr in both), f"{both[0]:.0f}") == (20, 4, "31")
@@ -198,7 +211,7 @@ def test_what_readme_says_of_a_run_is_its_calls_times_its_steps() -> None:
         re.match(r"([\d.]+)×: (\d+) of 20 calls(?:, each ([\d.]+)×)?", cells[2]) for cells in in_readme()
     ]
     products = [found for found in products if found]
-    assert len(products) == 6
+    assert len(products) == 7
     for found in products:
         assert found[1] == f"{20 / float(found[2]) * float(found[3] or 1):.1f}"
 
@@ -216,7 +229,7 @@ def test_a_block_works_as_it_stands_there_from_the_projects_folder() -> None:
 
 
 def test_every_interval_in_its_tables_is_of_a_table_beside_the_rows() -> None:
-    tables = [*RESULTS.glob("*.md"), *RESULTS.glob("*/*.md")]
+    tables = [*RESULTS.glob("*.md"), *RESULTS.glob("*/*.md"), *ANCESTRAL.parent.glob("*/*.md")]
     known = {i for table in tables for i in INTERVAL.findall(table.read_text(encoding="utf-8"))}
     written = [i for line in PAPER.splitlines() if line.startswith("|") for i in INTERVAL.findall(line)]
     assert [interval for interval in written if interval not in known] == []
